@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0
+# Everything that is made goes to build/; 'make help' names the targets.
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Debian packages: what builds, boots and tests.
+PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl-dev \
+	kmod cpio rsync xz-utils patch ccache perl binutils file \
+	qemu-system-x86 busybox-static e2fsprogs util-linux \
+	sparse shellcheck mandoc groff gdb strace
+
+CONFIGS := kernel/configs
+# An empty series leaves a kernel without our Kconfig.
+WITHOUT = $(if $(shell grep -v '^\#' kernel/series),,--without MSHARE)
+# A mutated kernel must not pass for the real one.
+OUT = build$(if $(MUTATION),/mutations/$(MUTATION))
+WARN = if [ -s build/warning ]; then cat build/warning; fi
+
+help:
+	@echo 'make demo         what sharing page tables saves, on a file: [FILE=..] [PROCS=64]'
+	@echo 'make check        builds everything and runs every test'
+	@echo 'make smoke        the fast kernel and the core tests only'
+	@echo 'make check-harness  does the harness notice kernels and tests that fail?'
+	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc'
+	@echo 'make mutate       do the tests notice faults put in on purpose? [MUTATIONS=..]'
+	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
+	@echo 'make check-long   mutate and stress'
+	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
+	@echo 'make kernel       build/bzImage and build/vmlinux'
+	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
+	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
+	@echo 'make tests        build/selftests/ and build/libmshare/'
+	@echo 'make deps         installs the Debian packages that all this needs'
+	@echo 'make clean        removes build/'
+	@echo 'Variables: JOBS=n, MUTATION=name (selftests/mutations/), LINUX_TARBALL=file,'
+	@echo '           CCACHE_DIR=dir, LIST=.. SUITES=".." for make suite'
+
+# Only asks dpkg when everything is there.
+deps:
+	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null | \
+		awk -v want='$(PACKAGES)' '$$2 == "installed" { have[$$1] } \
+			END { n = split(want, p); for (i = 1; i <= n; i++) if (!(p[i] in have)) print p[i] }'); \
+	[ -z "$$missing" ] || { \
+		echo "installing:" $$missing; \
+		export DEBIAN_FRONTEND=noninteractive; \
+		[ "$$(id -u)" = 0 ] || { echo "run 'make deps' as root once" >&2; exit 1; }; \
+		apt-get -qq update && \
+		apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install $$missing >/dev/null; }
+
+kernel: deps
+	@kernel/prepare
+	@kernel/build $(WITHOUT) build/src fast $(OUT) $(CONFIGS)/base.config $(CONFIGS)/fast.config
+	@$(WARN)
+
+kernel-debug: deps
+	@kernel/prepare
+	@kernel/build $(WITHOUT) build/src debug $(OUT)/debug $(CONFIGS)/base.config $(CONFIGS)/debug.config
+	@$(WARN)
+
+kernel-base: deps
+	@kernel/prepare --unpatched
+	@kernel/build --without MSHARE build/src-base fast build/base-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config
+	@ln -sf base-kernel/bzImage build/base.bzImage
+	@$(WARN)
+
+tests: deps
+	@kernel/prepare
+	@$(MAKE) -s -f libmshare/Makefile BUILD=$(CURDIR)/build
+	@$(MAKE) -s -f selftests/mshare/Makefile BUILD=$(CURDIR)/build
+
+# The guest's /tmp hides the host's: a file from there has to be shared.
+FILE = $(shell . kernel/BASE && echo $$TARBALL)
+PROCS = 64
+demo: kernel tests
+	@[ -f '$(FILE)' ] && [ -r '$(FILE)' ] || { echo "demo: $(FILE) is no readable file" >&2; exit 1; }
+	@file=$$(realpath '$(FILE)'); sum=$$(sha256sum <"$$file"); share=; \
+	case $$file in /tmp/* | /dev/*) share="--out $$(dirname "$$file")" ;; esac; \
+	selftests/vm/run --mem $$((2048 + $$(stat -c %s "$$file") / 1048576 * 3 / 2)) --timeout 3600 $$share -- \
+		sh build/selftests/demo.sh "$$file" $(PROCS) 256 "$${sum%% *}"
+	@$(WARN)
+
+check smoke: deps
+	@MAKE='$(MAKE)' selftests/vm/suite $@ $(SUITES)
+
+check-harness: deps
+	@MAKE='$(MAKE)' selftests/vm/suite harness
+
+LIST = check
+suite: deps
+	@MAKE='$(MAKE)' selftests/vm/suite $(LIST) $(SUITES)
+
+# Warnings of the tools that kernel developers run.
+lint: kernel
+	@kernel/lint
+
+# Every deliberate fault must make the tests fail that it names.
+mutate: kernel tests
+	@selftests/mutations/run $(MUTATIONS)
+
+# Random calls in several processes and two regions, on the debug kernel; a line
+# in selftests/results.tsv.
+MINUTES ?= 10
+SEED ?= $(shell shuf -i 1-1000000 -n 1)
+stress: kernel-debug tests
+	@selftests/vm/stress $(MINUTES) $(SEED)
+
+# What is too long for make check, one line a run in selftests/results.tsv.
+check-long: mutate stress
+
+KERNEL = build/bzImage
+shell: deps
+	@[ -e $(KERNEL) ] || $(MAKE) kernel
+	@selftests/vm/run --kernel $(KERNEL) $(VM) --shell
+
+clean:
+	rm -rf build
+
+.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo lint mutate stress check-long clean

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - attachments: the VMA of a guest and its link to shared page tables
+ */
+#include <linux/mman.h>
+#include <linux/mmu_notifier.h>
+#include <linux/security.h>
+#include <asm/pgalloc.h>
+#include <asm/tlb.h>
+#include <trace/events/mshare.h>
+
+#include "mshare.h"
+#include "../internal.h"
+
+atomic_long_t mshare_nr_attachments;
+
+/* Container VMA */
+
+static void mshare_vm_open(struct vm_area_struct *vma)
+{
+	struct mshare_region *region = mshare_vma_region(vma);
+
+	atomic_long_inc(&region->attachments);
+	atomic_long_inc(&mshare_nr_attachments);
+	trace_mshare_attach(region, vma);
+}
+
+static void mshare_vm_close(struct vm_area_struct *vma)
+{
+	struct mshare_region *region = mshare_vma_region(vma);
+
+	trace_mshare_detach(region, vma);
+	atomic_long_dec(&mshare_nr_attachments);
+	atomic_long_dec(&region->attachments);
+}
+
+static int mshare_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
+{
+	return -EINVAL;
+}
+
+static int mshare_vm_mprotect(struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end, unsigned long newflags)
+{
+	return -EINVAL;
+}
+
+#ifdef CONFIG_NUMA
+static int mshare_vm_set_policy(struct vm_area_struct *vma, struct mempolicy *policy)
+{
+	return policy ? -EINVAL : 0;
+}
+#endif
+
+/* handle_mm_fault() goes to mshare_fault() before it would get here. */
+static vm_fault_t mshare_vm_fault(struct vm_fault *vmf)
+{
+	WARN_ON_ONCE(1);
+	return VM_FAULT_SIGBUS;
+}
+
+/*
+ * No ->name: it would make the attachment part of core dumps.  No ->mremap: it
+ * is called when the page tables have moved.
+ */
+static const struct vm_operations_struct mshare_vm_ops = {
+	.open		= mshare_vm_open,
+	.close		= mshare_vm_close,
+	.may_split	= mshare_vm_may_split,
+	.mprotect	= mshare_vm_mprotect,
+	.fault		= mshare_vm_fault,
+#ifdef CONFIG_NUMA
+	.set_policy	= mshare_vm_set_policy,
+#endif
+};
+
+/*
+ * VM_SHARED also if it cannot be written: the OOM reaper skips shared VMAs, and
+ * is_cow_mapping() must be false.  VM_DONTEXPAND keeps userfaultfd, KSM,
+ * khugepaged, the MGLRU walk and merging away.  Never VM_PFNMAP, VM_MIXEDMAP or
+ * VM_IO: fork would copy the tables, and pfn walkers would pass through the
+ * link.
+ */
+static vm_flags_t mshare_vm_flags(unsigned int flags)
+{
+	vm_flags_t vm_flags = VM_MSHARE | VM_SHARED | VM_MAYSHARE | VM_DONTEXPAND |
+			      VM_DONTDUMP | VM_READ | VM_MAYREAD;
+
+	if (!(flags & MSHARE_ATTACH_RDONLY))
+		vm_flags |= VM_WRITE | VM_MAYWRITE;
+	if (flags & MSHARE_ATTACH_EXEC)
+		vm_flags |= VM_EXEC | VM_MAYEXEC;
+	if (flags & MSHARE_ATTACH_DONTFORK)
+		vm_flags |= VM_DONTCOPY;
+	return vm_flags;
+}
+
+/* Links */
+
+/* Allocates what is above the links of @vma, so that linking cannot fail. */
+static int mshare_link_prepare(struct vm_area_struct *vma)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long addr;
+
+	for (addr = vma->vm_start; addr < vma->vm_end; addr += P4D_SIZE)
+		if (!p4d_alloc(mm, pgd_offset(mm, addr), addr))
+			return -ENOMEM;
+	return 0;
+}
+
+/*
+ * Hardware and gup_fast walk a link from the moment it is set.  The tables it
+ * leads to stay as long as the region, and each change below them is flushed
+ * on every CPU, also on those that got here just now: no lock of the host is
+ * needed.
+ */
+static void mshare_link(struct vm_area_struct *vma)
+{
+	struct mshare_region *region = mshare_vma_region(vma);
+	struct mm_struct *host = region->mm, *mm = vma->vm_mm;
+	unsigned long addr;
+
+	mmap_assert_write_locked(mm);
+	spin_lock(&mm->page_table_lock);
+	for (addr = vma->vm_start; addr < vma->vm_end; addr += P4D_SIZE) {
+		unsigned long haddr = mshare_host_address(vma, addr);
+		p4d_t *p4d = p4d_offset(pgd_offset(mm, addr), addr);
+		p4d_t *hp4d = p4d_offset(pgd_offset(host, haddr), haddr);
+
+		/* No pud_alloc(): neither counted nor announced in the guest. */
+		if (!WARN_ON_ONCE(!p4d_none(*p4d) || p4d_none(*hp4d)))
+			set_p4d(p4d, arch_mshare_link(p4d_pgtable(*hp4d),
+						      vma->vm_flags & VM_WRITE,
+						      vma->vm_flags & VM_EXEC));
+	}
+	spin_unlock(&mm->page_table_lock);
+	trace_mshare_link(region, vma);
+}
+
+/**
+ * mshare_unlink - Take the links of an attachment away.
+ * @tlb: Of the guest.
+ * @vma: The attachment.
+ * @start: Its start.
+ * @end: Its end.
+ *
+ * In place of unmapping: what is mapped stays, for everybody else.  vm_ops may
+ * be gone by now.
+ *
+ * Context: The guest's mmap_lock, or a @vma nobody can find any more.
+ */
+void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *vma,
+		   unsigned long start, unsigned long end)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long addr;
+
+	/* Neither a part, nor the OOM reaper, which must not get here. */
+	if (WARN_ON_ONCE(start != vma->vm_start || end != vma->vm_end ||
+			 !(vma->vm_flags & VM_SHARED)))
+		return;
+
+	tlb_start_vma(tlb, vma);
+	spin_lock(&mm->page_table_lock);
+	for (addr = start; addr < end; addr += P4D_SIZE) {
+		pgd_t *pgd = pgd_offset(mm, addr);
+		p4d_t *p4d;
+
+		/* A fork that failed may not have linked all. */
+		if (pgd_none(*pgd))
+			continue;
+		p4d = p4d_offset(pgd, addr);
+		if (p4d_none(*p4d))
+			continue;
+		p4d_clear(p4d);
+		/*
+		 * P4D_SIZE is 0 to tlb_flush_p4d_range(), whose size is an
+		 * unsigned int.  Any range will do to say that there is
+		 * something to flush; it is flushed whole, and on lazy CPUs
+		 * too, whose paging-structure caches may hold the entry.
+		 */
+		tlb_flush_pte_range(tlb, addr, PAGE_SIZE);
+		tlb->need_flush_all = 1;
+		tlb->freed_tables = 1;
+	}
+	spin_unlock(&mm->page_table_lock);
+	tlb_end_vma(tlb, vma);
+}
+
+/**
+ * mshare_fork - Link a child to the page tables its parent is attached to.
+ * @vma: The child's copy of an attachment, opened and in its tree.
+ *
+ * Return: 0, or -ENOMEM with nothing linked.
+ */
+int mshare_fork(struct vm_area_struct *vma)
+{
+	int err = mshare_link_prepare(vma);
+
+	if (!err)
+		mshare_link(vma);
+	return err;
+}
+
+/* Attach and detach */
+
+/* The first free place for @span bytes at a multiple of a slot, or 0. */
+static unsigned long mshare_find_free(struct mm_struct *mm, unsigned long from,
+				      unsigned long to, unsigned long span)
+{
+	unsigned long addr;
+
+	for (addr = from; addr < to && span <= to - addr; addr += P4D_SIZE)
+		if (!find_vma_intersection(mm, addr, addr + span))
+			return addr;
+	return 0;
+}
+
+/* Chooses an address for @span bytes, or checks the one the caller wants. */
+static long mshare_place(struct mshare_region *region, unsigned long addr,
+			 unsigned long span)
+{
+	struct mm_struct *mm = current->mm;
+
+	mmap_assert_write_locked(mm);
+	if (addr) {
+		if (span > TASK_SIZE_MAX || addr > TASK_SIZE_MAX - span)
+			return -ENOMEM;
+		if (find_vma_intersection(mm, addr, addr + span))
+			return -EEXIST;
+		return addr;
+	}
+	addr = mshare_find_free(mm, region->base, region->base + span, span);
+	if (!addr)
+		addr = mshare_find_free(mm, MSHARE_WINDOW_START, MSHARE_WINDOW_END, span);
+	if (!addr)
+		addr = mshare_find_free(mm, P4D_SIZE, DEFAULT_MAP_WINDOW, span);
+	return addr ?: -ENOMEM;
+}
+
+/* Frees the page above a link that was allocated for nothing. */
+static void mshare_link_cancel(struct vm_area_struct *vma)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	struct vm_area_struct *prev, *next;
+	struct mmu_gather tlb;
+
+	next = find_vma_prev(mm, vma->vm_start, &prev);
+	tlb_gather_mmu(&tlb, mm);
+	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, prev ? prev->vm_end : 0,
+		       next ? next->vm_start : USER_PGTABLES_CEILING);
+	tlb_finish_mmu(&tlb);
+}
+
+static long mshare_attach_locked(struct mshare_region *region, struct vm_area_struct *vma,
+				 unsigned long addr)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	unsigned long span;
+	long ret;
+
+	mmap_assert_locked(region->mm);
+	if (!region->size)
+		return -EINVAL;
+	span = mshare_slots(region->size) * P4D_SIZE;
+	ret = mshare_place(region, addr, span);
+	if (IS_ERR_VALUE(ret))
+		return ret;
+	if (READ_ONCE(region->dead))
+		return -EOWNERDEAD;
+	if (mm->map_count >= sysctl_max_map_count ||
+	    !may_expand_vm(mm, vma->vm_flags, span >> PAGE_SHIFT))
+		return -ENOMEM;
+	/* Subscribers of the guest would not hear of changes of the region. */
+	if (mm_has_notifiers(mm))
+		return -EBUSY;
+
+	vma_set_range(vma, ret, ret + span, 0);
+	if (mshare_link_prepare(vma) || insert_vm_struct(mm, vma)) {
+		mshare_link_cancel(vma);
+		return -ENOMEM;
+	}
+	vm_stat_account(mm, vma->vm_flags, vma_pages(vma));
+	mshare_vm_open(vma);
+	mshare_link(vma);
+	return ret;
+}
+
+/**
+ * mshare_attach_file - Attach a region to the calling process.
+ * @file: An mshare file that the caller may use in this way.
+ * @addr: Where, a multiple of %P4D_SIZE, or 0 to let the kernel choose.
+ * @flags: MSHARE_ATTACH_* flags.
+ *
+ * Built by hand and not by do_mmap(), which would clear VM_SHARED for a file
+ * that is not writable, add PROT_EXEC for old binaries, populate it and count
+ * it as locked after mlockall(MCL_FUTURE).
+ *
+ * Return: The address, or an error with nothing changed.
+ */
+long mshare_attach_file(struct file *file, unsigned long addr, unsigned int flags)
+{
+	struct mshare_region *region = mshare_file_region(file);
+	vm_flags_t vm_flags = mshare_vm_flags(flags);
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	unsigned long prot = PROT_READ;
+	long ret;
+
+	if (map_deny_write_exec(vm_flags, vm_flags))
+		return -EACCES;
+	if (vm_flags & VM_WRITE)
+		prot |= PROT_WRITE;
+	if (vm_flags & VM_EXEC)
+		prot |= PROT_EXEC;
+	ret = security_mmap_file(file, prot, MAP_SHARED);
+	if (ret)
+		return ret;
+
+	vma = vm_area_alloc(mm);
+	if (!vma)
+		return -ENOMEM;
+	vm_flags_init(vma, vm_flags);
+	vma->vm_page_prot = vm_get_page_prot(vm_flags);
+	vma->vm_ops = &mshare_vm_ops;
+	vma->vm_file = get_file(file);
+
+	ret = -EINTR;
+	if (mmap_write_lock_killable(mm))
+		goto out_free;
+	/* The size must not change until the attachment can be found. */
+	if (mmap_read_lock_killable(region->mm))
+		goto out_unlock;
+	ret = mshare_attach_locked(region, vma, addr);
+	mmap_read_unlock(region->mm);
+out_unlock:
+	mmap_write_unlock(mm);
+out_free:
+	if (IS_ERR_VALUE(ret)) {
+		fput(vma->vm_file);
+		vm_area_free(vma);
+	}
+	return ret;
+}
+
+/**
+ * mshare_detach_at - Detach a region from the calling process.
+ * @addr: The address of the attachment.
+ *
+ * Return: 0, or an error with nothing changed.
+ */
+int mshare_detach_at(unsigned long addr)
+{
+	struct mm_struct *mm = current->mm;
+	struct vm_area_struct *vma;
+	int err = -EINVAL;
+
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	vma = vma_lookup(mm, addr);
+	if (vma && vma_is_mshare(vma) && vma->vm_start == addr)
+		err = do_munmap(mm, addr, vma->vm_end - addr, NULL);
+	mmap_write_unlock(mm);
+	return err;
+}
+
+/* What the rest of mm asks */
+
+/**
+ * mshare_total_vm - Count the pages of address space that attachments take.
+ * @mm: The guest, its mmap_lock held.
+ *
+ * Return: The number of pages.
+ */
+unsigned long mshare_total_vm(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	unsigned long pages = 0;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, 0);
+	mmap_assert_locked(mm);
+	for_each_vma(vmi, vma)
+		if (vma_is_mshare(vma))
+			pages += vma_pages(vma);
+	return pages;
+}
+
+/**
+ * mshare_attached - Is a region attached to a process?
+ * @mm: Of the process, its mmap_lock held.
+ *
+ * Return: true if there is one.
+ */
+bool mshare_attached(struct mm_struct *mm)
+{
+	return mshare_total_vm(mm);
+}
+
+/**
+ * mshare_in_range - Is there an attachment in a range of addresses?
+ * @mm: The guest, its mmap_lock not held.
+ * @start: Start of the range.
+ * @end: End of the range.
+ *
+ * Return: true if there is one.
+ */
+bool mshare_in_range(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	struct vm_area_struct *vma;
+	bool found = false;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, start);
+	mmap_read_lock(mm);
+	for_each_vma_range(vmi, vma, end) {
+		if (vma_is_mshare(vma)) {
+			found = true;
+			break;
+		}
+	}
+	mmap_read_unlock(mm);
+	return found;
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - page faults and GUP, handed on to the host mm
+ */
+#include <linux/mm.h>
+#include <trace/events/mshare.h>
+
+#include "mshare.h"
+
+/* Is @current in the cgroup that pays for @region, or below it? */
+static bool mshare_memcg_is_ours(const struct mshare_region *region)
+{
+#ifdef CONFIG_MEMCG
+	bool ours;
+
+	if (!region->memcg)
+		return true;
+	rcu_read_lock();
+	ours = mem_cgroup_is_descendant(mem_cgroup_from_task(current), region->memcg);
+	rcu_read_unlock();
+	return ours;
+#else
+	return true;
+#endif
+}
+
+/* Checks what the object allows; the attachment was checked before. */
+static bool mshare_may_access(const struct vm_area_struct *object, unsigned int flags)
+{
+	if (flags & FAULT_FLAG_WRITE)
+		return object->vm_flags & VM_WRITE;
+	if (flags & FAULT_FLAG_INSTRUCTION)
+		return object->vm_flags & VM_EXEC;
+	return object->vm_flags & VM_ACCESS_FLAGS;
+}
+
+static void mshare_unlock_guest(struct vm_area_struct *vma, struct mm_struct *mm,
+				unsigned int flags)
+{
+	if (flags & FAULT_FLAG_VMA_LOCK)
+		vma_end_read(vma);
+	else
+		mmap_read_unlock(mm);
+}
+
+/*
+ * Finds the object at @address and locks it as the guest's VMA is locked: by
+ * its own lock, or by the mmap_lock.
+ *
+ * Taking a VMA lock below the guest's mmap_lock would let the inner fault ask
+ * for the mmap_lock by VM_FAULT_RETRY, again and again; blocking on the host's
+ * mmap_lock below a VMA lock would close a cycle with vma_start_write().
+ *
+ * Return: 0 with *@object locked, or NULL and the host's mmap_lock held if
+ * there is none; else what the fault returns, with no lock of the host.
+ */
+static vm_fault_t mshare_lock_object(struct mm_struct *host, struct vm_area_struct *vma,
+				     unsigned long address, unsigned int flags,
+				     struct vm_area_struct **object)
+{
+	const unsigned int killable = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+
+	if (flags & FAULT_FLAG_VMA_LOCK) {
+		*object = lock_vma_under_rcu(host, address);
+		if (*object)
+			return 0;
+		/* A hole or a change: the mmap_lock will tell. */
+		vma_end_read(vma);
+		return VM_FAULT_RETRY;
+	}
+
+	if (flags & FAULT_FLAG_RETRY_NOWAIT) {
+		if (!mmap_read_trylock(host))
+			return VM_FAULT_RETRY;
+	} else if ((flags & killable) == killable) {
+		if (mmap_read_lock_killable(host)) {
+			/* Only a task about to die gets here. */
+			mmap_read_unlock(vma->vm_mm);
+			return VM_FAULT_RETRY;
+		}
+	} else {
+		mmap_read_lock(host);
+	}
+	*object = vma_lookup(host, address);
+	return 0;
+}
+
+/**
+ * mshare_fault - Handle a page fault in an attachment.
+ * @vma: The attachment, locked as @flags say.
+ * @address: Where in the guest.
+ * @flags: FAULT_FLAG_*, allowed by @vma.
+ * @regs: Passed on: the fault is accounted where it is handled.
+ *
+ * The contract of handle_mm_fault() about locks holds for the guest's: with
+ * VM_FAULT_COMPLETED, and with VM_FAULT_RETRY unless FAULT_FLAG_RETRY_NOWAIT is
+ * set, it was dropped, as the inner call has dropped the host's.
+ *
+ * Return: VM_FAULT_* bits.
+ */
+vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
+			unsigned int flags, struct pt_regs *regs)
+{
+	struct mshare_region *region = mshare_vma_region(vma);
+	unsigned long haddr = mshare_host_address(vma, address);
+	struct mm_struct *host = region->mm, *mm = vma->vm_mm;
+	struct vm_area_struct *object;
+	struct mem_cgroup *memcg;
+	vm_fault_t ret;
+
+	/*
+	 * An entry below that allows what the link forbids would make the
+	 * fault succeed and the access fault again, for ever.
+	 */
+	if (!mshare_may_access(vma, flags))
+		return VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
+
+	ret = mshare_lock_object(host, vma, haddr, flags, &object);
+	if (ret)
+		return ret;
+
+	if (!object) {
+		ret = VM_FAULT_SIGSEGV;
+	} else if (READ_ONCE(region->dead)) {
+		ret = VM_FAULT_SIGBUS;
+	} else if (!mshare_may_access(object, flags)) {
+		ret = VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
+	} else {
+		memcg = set_active_memcg(region->memcg);
+		ret = handle_mm_fault(object, haddr, flags, regs);
+		set_active_memcg(memcg);
+
+		/*
+		 * The OOM killer of the cgroup that pays cannot help a task
+		 * outside: retrying would spin.
+		 */
+		if ((ret & VM_FAULT_OOM) && !mshare_memcg_is_ours(region))
+			ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
+		if (!(ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
+			percpu_counter_inc(&region->faults);
+	}
+	/* The guest's lock is still held and keeps the region. */
+	trace_mshare_fault(region, haddr - MSHARE_HOST_START, flags, ret);
+
+	if ((ret & VM_FAULT_COMPLETED) ||
+	    ((ret & VM_FAULT_RETRY) && !(flags & FAULT_FLAG_RETRY_NOWAIT))) {
+		mshare_unlock_guest(vma, mm, flags);
+		return ret;
+	}
+	if (flags & FAULT_FLAG_VMA_LOCK)
+		vma_end_read(object);
+	else
+		mmap_read_unlock(host);
+	return ret;
+}
+
+/**
+ * mshare_gup_begin - Go over to the host mm in a walk of slow GUP.
+ * @gup: What mshare_gup_end() needs.
+ * @vma: The attachment, which allows the access; the guest's mmap_lock is held.
+ * @address: Where in the guest.
+ * @nowait: Do not wait for a lock.
+ *
+ * Return: 1 with the host's mmap_lock held for reading; 0 if it would have to
+ * be waited for; or an error.
+ */
+int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
+		     unsigned long address, bool nowait)
+{
+	struct mshare_region *region = mshare_vma_region(vma);
+	struct mm_struct *host = region->mm;
+
+	if (nowait) {
+		if (!mmap_read_trylock(host))
+			return 0;
+	} else if (mmap_read_lock_killable(host)) {
+		return -EINTR;
+	}
+	if (READ_ONCE(region->dead)) {
+		mmap_read_unlock(host);
+		return -EFAULT;
+	}
+	gup->host = host;
+	gup->address = mshare_host_address(vma, address);
+	gup->memcg = set_active_memcg(region->memcg);
+	return 1;
+}
+
+/**
+ * mshare_gup_end - Come back from the host mm.
+ * @gup: From mshare_gup_begin().
+ * @locked: Is the host's mmap_lock still held?
+ * @ret: What the walk there returned.
+ *
+ * The guest's mmap_lock is still held.
+ *
+ * Return: What the walk of the guest is to return.
+ */
+long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
+{
+	set_active_memcg(gup->memcg);
+	/* As for a page fault: this cgroup is full, the caller's is not. */
+	if (ret == -ENOMEM && !mshare_memcg_is_ours(gup->host->mshare))
+		ret = -EFAULT;
+	if (locked)
+		mmap_read_unlock(gup->host);
+	return ret;
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - the host mm of a region: its tables, whom it charges, its end
+ */
+#include <linux/sched/user.h>
+#include <asm/pgalloc.h>
+
+#include "mshare.h"
+
+static struct lock_class_key mshare_mmap_lock_key;
+
+/**
+ * mshare_host_alloc - Make the mm of a region.
+ *
+ * Return: An mm that no task runs on and with nothing in it, or NULL.
+ */
+struct mm_struct *mshare_host_alloc(void)
+{
+	struct mm_struct *mm = mm_alloc();
+
+	if (!mm)
+		return NULL;
+	/*
+	 * What mm_alloc() takes over from the caller is about a process: the
+	 * choices of huge pages, KSM and W^X of the creator are not the
+	 * region's, and nobody would renew the owner when the creator exits.
+	 */
+#ifdef CONFIG_MEMCG
+	WRITE_ONCE(mm->owner, NULL);
+#endif
+	mm->flags = 0;
+	mm->def_flags = 0;
+	/*
+	 * A fault holds a guest's mmap_lock and takes this one.  With a class
+	 * of its own lockdep also reports any access to user memory under it.
+	 */
+	lockdep_set_class_and_name(&mm->mmap_lock, &mshare_mmap_lock_key,
+				   "mshare_host_mmap_lock");
+	return mm;
+}
+
+/**
+ * mshare_host_grow - Allocate PUD tables.
+ * @region: The region, its mmap_lock held for writing.
+ * @slots: For so many slots there are to be tables; those there are stay.
+ *
+ * Return: 0, or -ENOMEM, and what was allocated stays.
+ */
+int mshare_host_grow(struct mshare_region *region, unsigned int slots)
+{
+	struct mm_struct *mm = region->mm;
+	unsigned int slot;
+
+	mmap_assert_write_locked(mm);
+	for (slot = region->slots; slot < slots; slot++) {
+		unsigned long addr = MSHARE_HOST_START + slot * P4D_SIZE;
+		p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+
+		if (!p4d || !pud_alloc(mm, p4d, addr))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+static void mshare_host_free_tables(struct mm_struct *mm)
+{
+	unsigned long addr, end = MSHARE_HOST_START + MSHARE_SIZE_MAX;
+	unsigned long next;
+
+	for (addr = MSHARE_HOST_START; addr < end; addr = next) {
+		pgd_t *pgd = pgd_offset(mm, addr);
+		p4d_t *p4d;
+
+		next = pgd_addr_end(addr, end);
+		if (pgd_none(*pgd))
+			continue;
+		for (; addr < next; addr += P4D_SIZE) {
+			p4d = p4d_offset(pgd, addr);
+			if (p4d_none(*p4d))
+				continue;
+			pud_free(mm, p4d_pgtable(*p4d));
+			p4d_clear(p4d);
+			mm_dec_nr_puds(mm);
+		}
+		if (mm_p4d_folded(mm))
+			continue;
+		p4d = p4d_offset(pgd, 0);
+		pgd_clear(pgd);
+		p4d_free(mm, p4d);
+	}
+}
+
+/**
+ * mshare_mmdrop - Free the region of a host mm with the mm.
+ * @mm: Any mm whose last reference went.
+ *
+ * By now no task is attached: each attachment holds the inode, the inode holds
+ * the mm until a grace period after the last of them.  Does not sleep.
+ */
+void mshare_mmdrop(struct mm_struct *mm)
+{
+	struct mshare_region *region = mm->mshare;
+
+	if (!region)
+		return;
+	WARN_ON_ONCE(atomic_long_read(&region->attachments));
+	spin_lock(&mshare_lock);
+	list_del(&region->node);
+	hlist_del_init(&region->owner);
+	spin_unlock(&mshare_lock);
+	atomic_long_dec(&mshare_nr_regions);
+
+	mshare_host_free_tables(mm);
+	mm->mshare = NULL;
+	percpu_counter_destroy(&region->faults);
+	mem_cgroup_put(region->memcg);
+	atomic_long_dec(&region->user->mshare_regions);
+	free_uid(region->user);
+	kfree(region);
+}
+
+/**
+ * mshare_get_memcg - Whom to charge for what a region allocates.
+ * @mm: A host mm.
+ *
+ * Return: The memory cgroup its creator was in, with a reference.
+ */
+struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm)
+{
+	struct mem_cgroup *memcg = mm->mshare->memcg;
+
+	/* The region's own reference makes this one safe to take. */
+	if (memcg)
+		css_get(&memcg->css);
+	return memcg;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * mshare - what its own files share
+ */
+#ifndef _MM_MSHARE_MSHARE_H
+#define _MM_MSHARE_MSHARE_H
+
+#include <linux/fs.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/mshare.h>
+#include <linux/percpu_counter.h>
+#include <linux/pgtable.h>
+#include <linux/sched/mm.h>
+#include <linux/sizes.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/mshare.h>
+
+struct user_struct;
+
+/*
+ * Offset 0 of a region is this address in its host mm.  Not 0, which is neither
+ * a good address for what looks at user pointers nor allowed by
+ * mmap_min_addr; and the start of a slot, so that a link is a whole table.
+ */
+#define MSHARE_HOST_START	P4D_SIZE
+
+/* The largest region, in bytes. */
+#define MSHARE_SIZE_MAX		SZ_32T
+
+/* The bases that cooperating processes normally all have free. */
+#define MSHARE_WINDOW_START	0x200000000000UL
+#define MSHARE_WINDOW_END	0x500000000000UL
+
+/**
+ * struct mshare_region - What an mshare file descriptor stands for.
+ *
+ * It belongs to the inode, not to the struct file: a reopened descriptor is
+ * another file of the same inode.  The inode holds one user (mm_users) of the
+ * host mm, and the region is freed together with that mm in __mmdrop(): others,
+ * such as khugepaged, may hold the mm longer than the inode lives.
+ *
+ * Lock order, outermost first: the inode's i_rwsem, a guest's mmap_lock (or the
+ * lock of an attachment's VMA), the host mm's mmap_lock (or the lock of an
+ * object's VMA), what nests inside any mmap_lock, @mshare_lock.  With a lock of
+ * the host mm held nobody touches user memory, waits for user space or takes a
+ * lock of a guest: the guest's fault may be waiting for the host's lock.
+ */
+struct mshare_region {
+	/** @mm: The host mm.  Set before anybody sees the region. */
+	struct mm_struct *mm;
+	/** @id: Number of the region; never changes. */
+	u64 id;
+	/** @node: In the list of all regions; under mshare_lock. */
+	struct list_head node;
+	/**
+	 * @base: Where attachments go by preference, 0 as long as there never
+	 * was a size.  Written once under the host's mmap_lock (write) and
+	 * mshare_lock, read under either.
+	 */
+	unsigned long base;
+	/**
+	 * @slots: PUD tables of the host mm, one a slot of %P4D_SIZE; only
+	 * ever grows.  Locked as @base.
+	 */
+	unsigned int slots;
+	/**
+	 * @size: Size in bytes, what i_size of the inode says.  Written under
+	 * the inode's i_rwsem and the host's mmap_lock (write), read under
+	 * either.
+	 */
+	unsigned long size;
+	/** @attachments: VMAs of guests. */
+	atomic_long_t attachments;
+	/** @faults: Page faults served. */
+	struct percpu_counter faults;
+	/** @memcg: Whom to charge; a reference.  Never changes. */
+	struct mem_cgroup *memcg;
+	/** @user: Whose limit it counts against; a reference.  Never changes. */
+	struct user_struct *user;
+	/** @owner: In signal_struct::mshare_owned; under mshare_lock. */
+	struct hlist_node owner;
+	/** @owned: Made with MSHARE_OWNED.  Never changes. */
+	bool owned;
+	/**
+	 * @dead: The owner is gone.  Set once, before @reap takes the host's
+	 * mmap_lock (write) and every object's lock: who holds one of them and
+	 * finds it clear is waited for.
+	 */
+	bool dead;
+	/** @reap: Frees what a dead region holds. */
+	struct work_struct reap;
+	/** @put: Drops the inode's user of the host mm. */
+	struct rcu_work put;
+};
+
+/* region.c */
+extern spinlock_t mshare_lock;
+extern struct list_head mshare_regions;
+extern atomic_long_t mshare_nr_regions;
+extern struct workqueue_struct *mshare_wq;
+struct file *mshare_create_file(const char *name, unsigned int flags);
+bool mshare_is_file(const struct file *file);
+
+/* host.c */
+struct mm_struct *mshare_host_alloc(void);
+int mshare_host_grow(struct mshare_region *region, unsigned int slots);
+
+/* owner.c */
+void mshare_reap(struct work_struct *work);
+
+/* attach.c */
+extern atomic_long_t mshare_nr_attachments;
+long mshare_attach_file(struct file *file, unsigned long addr, unsigned int flags);
+int mshare_detach_at(unsigned long addr);
+
+/* object.c */
+long mshare_map_object(struct mshare_region *region, const struct mshare_map_args *args);
+
+/* range.c */
+int mshare_check_range(const struct mshare_region *region, u64 offset, u64 length);
+int mshare_check_alive(const struct mshare_region *region);
+int mshare_unmap_range(struct mshare_region *region, u64 offset, u64 length);
+int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
+			 unsigned long prot);
+int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice);
+
+/* report.c */
+extern unsigned int mshare_max_regions_per_user;
+extern bool mshare_enabled;
+int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st);
+void mshare_show_fdinfo(struct seq_file *m, struct file *file);
+int mshare_sysfs_init(void);
+
+/* The region that @file, an mshare file, stands for. */
+static inline struct mshare_region *mshare_file_region(const struct file *file)
+{
+	return file_inode(file)->i_private;
+}
+
+/* The region that @vma, an attachment, is of. */
+static inline struct mshare_region *mshare_vma_region(const struct vm_area_struct *vma)
+{
+	VM_WARN_ON_ONCE(!vma_is_mshare(vma));
+	return mshare_file_region(vma->vm_file);
+}
+
+/* Where @addr of the attachment @vma is in the host mm. */
+static inline unsigned long mshare_host_address(const struct vm_area_struct *vma,
+						unsigned long addr)
+{
+	return addr - vma->vm_start + MSHARE_HOST_START;
+}
+
+static inline unsigned int mshare_slots(unsigned long size)
+{
+	return DIV_ROUND_UP(size, P4D_SIZE);
+}
+
+#endif /* _MM_MSHARE_MSHARE_H */

@@ -1,0 +1,367 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - objects: how they get into a region
+ */
+#include <linux/hugetlb.h>
+#include <linux/khugepaged.h>
+#include <linux/magic.h>
+#include <linux/memfd.h>
+#include <linux/mman.h>
+#include <linux/secretmem.h>
+#include <linux/security.h>
+#include <linux/shmem_fs.h>
+#include <trace/events/mshare.h>
+
+#include "mshare.h"
+#include "../internal.h"
+
+/* What the file allows */
+
+/* Can a file system that @inode is on have objects? */
+static bool mshare_inode_mappable(const struct inode *inode)
+{
+	/*
+	 * A fault holds the host's lock while the file system answers.  FUSE
+	 * asks a process, which may itself wait for that lock.  Device memory
+	 * and DAX have no pages that everybody can take.
+	 */
+	return S_ISREG(inode->i_mode) && !IS_DAX(inode) &&
+	       inode->i_sb->s_magic != FUSE_SUPER_MAGIC;
+}
+
+/* The checks of do_mmap() for a shared mapping; may take bits from @vm_flags. */
+static int mshare_check_file(struct file *file, const struct mshare_map_args *args,
+			     u64 length, vm_flags_t *vm_flags)
+{
+	struct inode *inode = file_inode(file);
+	u64 max = inode->i_sb->s_maxbytes;
+
+	if (!file->f_op->mmap || !mshare_inode_mappable(inode))
+		return -ENODEV;
+	if (!(file->f_mode & FMODE_READ))
+		return -EACCES;
+	if (length > max || args->fd_offset > max - length)
+		return -EOVERFLOW;
+	if (args->prot & PROT_WRITE) {
+		if (!(file->f_mode & FMODE_WRITE))
+			return -EACCES;
+		if (IS_SWAPFILE(file->f_mapping->host))
+			return -ETXTBSY;
+	}
+	if (IS_APPEND(inode) && (file->f_mode & FMODE_WRITE))
+		return -EACCES;
+	if (!(file->f_mode & FMODE_WRITE))
+		*vm_flags &= ~(VM_MAYWRITE | VM_SHARED);
+	if (path_noexec(&file->f_path)) {
+		if (args->prot & PROT_EXEC)
+			return -EPERM;
+		*vm_flags &= ~VM_MAYEXEC;
+	}
+	return memfd_check_seals_mmap(file, vm_flags);
+}
+
+/* The VMA */
+
+/*
+ * Undoes mshare_build_vma().  The VMA was never in a tree.
+ */
+static void mshare_discard_vma(struct vm_area_struct *vma)
+{
+	vma_close(vma);
+	if (vma->vm_file)
+		fput(vma->vm_file);
+	vm_area_free(vma);
+}
+
+/* Builds a complete VMA of @file, or of new memory if it is NULL. */
+static struct vm_area_struct *mshare_build_vma(struct mshare_region *region,
+					       struct file *file, unsigned long start,
+					       unsigned long end, vm_flags_t vm_flags,
+					       pgoff_t pgoff)
+{
+	struct mm_struct *mm = region->mm;
+	struct vm_area_struct *vma;
+	int err;
+
+	vma = vm_area_alloc(mm);
+	if (!vma)
+		return ERR_PTR(-ENOMEM);
+	vma_set_range(vma, start, end, pgoff);
+	vm_flags_init(vma, vm_flags);
+	vma->vm_page_prot = vm_get_page_prot(vm_flags);
+
+	if (!file) {
+		err = shmem_zero_setup(vma);
+		if (err) {
+			vm_area_free(vma);
+			return ERR_PTR(err);
+		}
+		/* What the owner's end may truncate. */
+		vma->vm_file->private_data = region;
+		return vma;
+	}
+
+	vma->vm_file = get_file(file);
+	err = mmap_file(file, vma);
+	if (err) {
+		fput(vma->vm_file);
+		vm_area_free(vma);
+		return ERR_PTR(err);
+	}
+	/* Checked on what ->mmap() made of it: overlayfs puts another file. */
+	if (vma->vm_start != start || vma->vm_end != end || !vma->vm_ops ||
+	    (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) ||
+	    vma_is_secretmem(vma) || !mshare_inode_mappable(file_inode(vma->vm_file))) {
+		mshare_discard_vma(vma);
+		return ERR_PTR(-ENODEV);
+	}
+	return vma;
+}
+
+/*
+ * Puts @vma in the place of what is there.  What can fail comes first; then the
+ * old translations go while the old VMAs are still in the tree, where rmap
+ * finds them.  Faults wait for the locks of the VMAs and of the host mm, and
+ * see either the old object or the new one.
+ */
+static int mshare_insert_vma(struct vm_area_struct *vma)
+{
+	unsigned long start = vma->vm_start, end = vma->vm_end;
+	struct mm_struct *mm = vma->vm_mm;
+	struct vm_area_struct *old;
+	struct vma_munmap_struct vms;
+	struct maple_tree mt_detach;
+	struct ma_state mas_detach;
+	struct vma_iterator vmi;
+	int err;
+
+	vma_iter_init(&vmi, mm, start);
+	mmap_assert_write_locked(mm);
+	old = vma_find(&vmi, end);
+	init_vma_munmap(&vms, &vmi, old, start, end, NULL, false);
+	if (old) {
+		mt_init_flags(&mt_detach, vmi.mas.tree->ma_flags & MT_FLAGS_LOCK_MASK);
+		mt_on_stack(mt_detach);
+		mas_init(&mas_detach, &mt_detach, 0);
+		err = vms_gather_munmap_vmas(&vms, &mas_detach);
+		if (err)
+			return err;
+	} else {
+		vma_iter_next_rewind(&vmi, NULL);
+	}
+	vma_iter_config(&vmi, start, end);
+	err = vma_iter_prealloc(&vmi, vma);
+	if (err) {
+		vms_abort_munmap_vmas(&vms, &mas_detach);
+		return err;
+	}
+	vms_clean_up_area(&vms, &mas_detach);
+
+	vma_start_write(vma);
+	vma_iter_store(&vmi, vma);
+	mm->map_count++;
+	vma_link_file(vma);
+	khugepaged_enter_vma(vma, vma->vm_flags);
+	if (old)
+		vms_complete_munmap_vmas(&vms, &mas_detach);
+	vm_stat_account(mm, vma->vm_flags, vma_pages(vma));
+	if (VM_SOFTDIRTY)
+		vm_flags_set(vma, VM_SOFTDIRTY);
+	vma_set_page_prot(vma);
+	return 0;
+}
+
+/* Finds the lowest free @length bytes at a multiple of @align. */
+static unsigned long mshare_find_offset(const struct mshare_region *region, u64 length,
+					unsigned long align)
+{
+	unsigned long low = MSHARE_HOST_START, end = low + region->size;
+
+	for (;;) {
+		MA_STATE(mas, &region->mm->mm_mt, 0, 0);
+
+		if (low >= end || length > end - low ||
+		    mas_empty_area(&mas, low, end - 1, length))
+			return -ENOMEM;
+		low = ALIGN(mas.index, align);
+		if (low == mas.index)
+			return low;
+	}
+}
+
+/* Chooses the host address of an object, or checks the one that is wanted. */
+static long mshare_place_object(struct mshare_region *region,
+				const struct mshare_map_args *args, u64 length,
+				unsigned long align)
+{
+	unsigned long start = MSHARE_HOST_START + args->offset;
+	bool any = args->offset == MSHARE_ANY_OFFSET;
+	long ret;
+
+	if (any) {
+		ret = -ENOMEM;
+		/* So that it can have huge pages. */
+		if (length >= PMD_SIZE && align < PMD_SIZE)
+			ret = mshare_find_offset(region, length, PMD_SIZE);
+		if (IS_ERR_VALUE(ret))
+			ret = mshare_find_offset(region, length, align);
+		if (IS_ERR_VALUE(ret))
+			return ret;
+		start = ret;
+	} else {
+		ret = mshare_check_range(region, args->offset, length);
+		if (ret)
+			return ret;
+		if (!(args->flags & MAP_FIXED) &&
+		    find_vma_intersection(region->mm, start, start + length))
+			return -EEXIST;
+		if (!IS_ALIGNED(start, align))
+			return -EINVAL;
+	}
+	ret = mshare_check_alive(region);
+	if (ret)
+		return ret;
+	/* One more than the limit for a moment, as munmap() allows it too. */
+	if (region->mm->map_count >= sysctl_max_map_count)
+		return -ENOMEM;
+	return start;
+}
+
+static vm_flags_t mshare_object_flags(const struct mshare_map_args *args)
+{
+	/* No pkeys: each guest has its own, the entries are shared. */
+	vm_flags_t vm_flags = calc_vm_prot_bits(args->prot, 0) | VM_SHARED | VM_MAYSHARE |
+			      VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
+
+	if ((args->flags & MAP_NORESERVE) && sysctl_overcommit_memory != OVERCOMMIT_NEVER)
+		vm_flags |= VM_NORESERVE;
+	return vm_flags;
+}
+
+/* The file behind an object, NULL for anonymous memory; the length it takes. */
+static struct file *mshare_object_file(const struct mshare_map_args *args, u64 *length,
+				       unsigned long *align)
+{
+	struct hstate *hstate = NULL;
+	struct file *file = NULL;
+
+	if (!(args->flags & MAP_ANONYMOUS)) {
+		file = fget(args->fd);
+		if (!file)
+			return ERR_PTR(-EBADF);
+		if (is_file_hugepages(file)) {
+			hstate = hstate_file(file);
+		} else if (args->flags & MAP_HUGETLB) {
+			fput(file);
+			return ERR_PTR(-EINVAL);
+		}
+	} else if (args->flags & MAP_HUGETLB) {
+		hstate = hstate_sizelog((args->flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK);
+		if (!hstate)
+			return ERR_PTR(-EINVAL);
+	}
+	if (!hstate)
+		return file;
+
+	*align = huge_page_size(hstate);
+	*length = ALIGN(*length, *align);
+	if (!*length) {
+		if (file)
+			fput(file);
+		return ERR_PTR(-EINVAL);
+	}
+	if (!file)
+		file = hugetlb_file_setup(HUGETLB_ANON_FILE, *length, VM_NORESERVE,
+					  HUGETLB_ANONHUGE_INODE,
+					  (args->flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK);
+	return file;
+}
+
+static long mshare_map_locked(struct mshare_region *region, struct file *file,
+			      const struct mshare_map_args *args, u64 length,
+			      unsigned long align, vm_flags_t vm_flags)
+{
+	struct vm_area_struct *vma;
+	long start;
+	int err;
+
+	start = mshare_place_object(region, args, length, align);
+	if (IS_ERR_VALUE(start))
+		return start;
+	vma = mshare_build_vma(region, file, start, start + length, vm_flags,
+			       args->fd_offset >> PAGE_SHIFT);
+	if (IS_ERR(vma))
+		return PTR_ERR(vma);
+	err = mshare_insert_vma(vma);
+	if (err) {
+		mshare_discard_vma(vma);
+		return err;
+	}
+	return start;
+}
+
+/**
+ * mshare_map_object - Map an object in a region.
+ * @region: The region.
+ * @args: What and where; the part that needs no look at the region is checked.
+ *
+ * Return: The offset, or an error with nothing changed.
+ */
+long mshare_map_object(struct mshare_region *region, const struct mshare_map_args *args)
+{
+	vm_flags_t vm_flags = mshare_object_flags(args);
+	unsigned long align = PAGE_SIZE;
+	u64 length = PAGE_ALIGN(args->length);
+	struct mm_struct *mm = region->mm;
+	bool writable = false;
+	struct file *file;
+	long ret;
+
+	file = mshare_object_file(args, &length, &align);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	if (file && (args->flags & MAP_ANONYMOUS)) {
+		file->private_data = region;
+	} else if (file) {
+		ret = mshare_check_file(file, args, length, &vm_flags);
+		if (ret)
+			goto out_file;
+	}
+	if (file && is_file_hugepages(file) && (args->flags & MAP_NORESERVE))
+		vm_flags |= VM_NORESERVE;
+	ret = -EACCES;
+	if (map_deny_write_exec(vm_flags, vm_flags))
+		goto out_file;
+	ret = security_mmap_file(file, args->prot, args->flags);
+	if (ret)
+		goto out_file;
+	if (file && (vm_flags & (VM_SHARED | VM_MAYWRITE)) == (VM_SHARED | VM_MAYWRITE)) {
+		ret = mapping_map_writable(file->f_mapping);
+		if (ret)
+			goto out_file;
+		writable = true;
+	}
+
+	ret = -EINTR;
+	if (!mmap_write_lock_killable(mm)) {
+		ret = mshare_map_locked(region, file, args, length, align, vm_flags);
+		mmap_write_unlock(mm);
+	}
+	if (writable)
+		mapping_unmap_writable(file->f_mapping);
+	if (!IS_ERR_VALUE(ret)) {
+		struct mem_cgroup *memcg = set_active_memcg(region->memcg);
+
+		/* Reading, as mmap() does for a shared mapping; it may fail. */
+		if (args->flags & MAP_POPULATE)
+			do_madvise(mm, ret, length, MADV_POPULATE_READ);
+		set_active_memcg(memcg);
+		ret -= MSHARE_HOST_START;
+	}
+	trace_mshare_map(region, IS_ERR_VALUE(ret) ? args->offset : ret, length, args->prot,
+			 IS_ERR_VALUE(ret) ? ret : 0);
+out_file:
+	if (file)
+		fput(file);
+	return ret;
+}

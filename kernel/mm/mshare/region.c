@@ -1,0 +1,348 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - regions: inode, size, base
+ */
+#include <linux/bitmap.h>
+#include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/mount.h>
+#include <linux/pagemap.h>
+#include <linux/pseudo_fs.h>
+#include <linux/random.h>
+#include <linux/sched/signal.h>
+#include <linux/sched/user.h>
+
+#include "mshare.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/mshare.h>
+
+#define MSHARE_MAGIC		0x6d736872
+
+#define WINDOW_SLOTS		((MSHARE_WINDOW_END - MSHARE_WINDOW_START) / P4D_SIZE)
+
+/*
+ * Guards the list of regions, their bases and slots, and the lists of owned
+ * regions.  A leaf: nothing nests inside.
+ */
+DEFINE_SPINLOCK(mshare_lock);
+LIST_HEAD(mshare_regions);
+atomic_long_t mshare_nr_regions;
+
+static atomic64_t mshare_last_id;
+static struct vfsmount *mshare_mnt __ro_after_init;
+/* Unbound and able to make progress when memory is short: it frees memory. */
+struct workqueue_struct *mshare_wq __ro_after_init;
+/* Where the search for a base starts, random per boot. */
+static unsigned int mshare_first_slot __ro_after_init;
+
+u64 mshare_region_id(const struct mshare_region *region)
+{
+	return region->id;
+}
+
+/* Size */
+
+/* Chooses a base for @slots slots that no other region has, as long as there is one. */
+static unsigned long mshare_pick_base(const struct mshare_region *self, unsigned int slots)
+{
+	DECLARE_BITMAP(taken, WINDOW_SLOTS) = { 0 };
+	const struct mshare_region *region;
+	unsigned long slot;
+
+	lockdep_assert_held(&mshare_lock);
+	list_for_each_entry(region, &mshare_regions, node) {
+		unsigned long first;
+
+		if (!region->base || region == self)
+			continue;
+		/* Slots past the window are not in the map. */
+		first = (region->base - MSHARE_WINDOW_START) / P4D_SIZE;
+		bitmap_set(taken, first, min(region->slots, WINDOW_SLOTS - first));
+	}
+	slot = bitmap_find_next_zero_area(taken, WINDOW_SLOTS, mshare_first_slot, slots, 0);
+	if (slot >= WINDOW_SLOTS)
+		slot = bitmap_find_next_zero_area(taken, WINDOW_SLOTS, 0, slots, 0);
+	if (slot >= WINDOW_SLOTS)
+		slot = mshare_first_slot % (WINDOW_SLOTS - slots + 1);
+	return MSHARE_WINDOW_START + slot * P4D_SIZE;
+}
+
+/* Slots that the largest attachment has. */
+static unsigned int mshare_slots_in_use(struct address_space *mapping)
+{
+	struct vm_area_struct *vma;
+	unsigned int slots = 0;
+
+	i_mmap_lock_read(mapping);
+	vma_interval_tree_foreach(vma, &mapping->i_mmap, 0, ULONG_MAX)
+		slots = max(slots, mshare_slots(vma->vm_end - vma->vm_start));
+	i_mmap_unlock_read(mapping);
+	return slots;
+}
+
+static int mshare_set_size(struct inode *inode, unsigned long size)
+{
+	struct mshare_region *region = inode->i_private;
+	struct mm_struct *mm = region->mm;
+	unsigned int slots = mshare_slots(size);
+	struct mem_cgroup *memcg;
+	int err;
+
+	lockdep_assert_held_write(&inode->i_rwsem);
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	err = -EBUSY;
+	if (size < region->size &&
+	    (find_vma_intersection(mm, MSHARE_HOST_START + size, ULONG_MAX) ||
+	     slots < mshare_slots_in_use(inode->i_mapping)))
+		goto out;
+	err = -EOWNERDEAD;
+	if (READ_ONCE(region->dead))
+		goto out;
+	memcg = set_active_memcg(region->memcg);
+	err = mshare_host_grow(region, slots);
+	set_active_memcg(memcg);
+	if (err)
+		goto out;
+	spin_lock(&mshare_lock);
+	region->slots = max(region->slots, slots);
+	if (!region->base && slots)
+		region->base = mshare_pick_base(region, slots);
+	spin_unlock(&mshare_lock);
+	region->size = size;
+	i_size_write(inode, size);
+out:
+	mmap_write_unlock(mm);
+	return err;
+}
+
+/* Inode and file */
+
+/*
+ * Not simple_setattr(): truncating the inode's own page cache, which is empty,
+ * would unmap the attachments.
+ */
+static int mshare_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+			  struct iattr *attr)
+{
+	struct inode *inode = d_inode(dentry);
+	int err;
+
+	err = setattr_prepare(idmap, dentry, attr);
+	if (err)
+		return err;
+	if (attr->ia_valid & ATTR_SIZE) {
+		if (!PAGE_ALIGNED(attr->ia_size))
+			return -EINVAL;
+		err = inode_newsize_ok(inode, attr->ia_size);
+		if (!err)
+			err = mshare_set_size(inode, attr->ia_size);
+		if (err)
+			return err;
+	}
+	setattr_copy(idmap, inode, attr);
+	return 0;
+}
+
+static const struct inode_operations mshare_iops = {
+	.setattr	= mshare_setattr,
+};
+
+static const struct file_operations mshare_fops = {
+	.llseek		= generic_file_llseek,
+	.show_fdinfo	= mshare_show_fdinfo,
+};
+
+/**
+ * mshare_is_file - Does a file stand for a region?
+ * @file: Any file.
+ *
+ * Return: true if it does.
+ */
+bool mshare_is_file(const struct file *file)
+{
+	return file->f_op == &mshare_fops;
+}
+
+static void mshare_put_work(struct work_struct *work)
+{
+	struct mshare_region *region = container_of(to_rcu_work(work),
+						    struct mshare_region, put);
+
+	mmput(region->mm);
+}
+
+static struct mshare_region *mshare_region_alloc(bool owned)
+{
+	struct mshare_region *region;
+	struct user_struct *user;
+	unsigned int limit;
+
+	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	if (!region)
+		return ERR_PTR(-ENOMEM);
+	if (percpu_counter_init(&region->faults, 0, GFP_KERNEL_ACCOUNT))
+		goto out_free;
+	region->mm = mshare_host_alloc();
+	if (!region->mm)
+		goto out_counter;
+
+	user = get_uid(current_user());
+	limit = READ_ONCE(mshare_max_regions_per_user);
+	if (atomic_long_inc_return(&user->mshare_regions) > limit && limit) {
+		atomic_long_dec(&user->mshare_regions);
+		free_uid(user);
+		mmput(region->mm);
+		percpu_counter_destroy(&region->faults);
+		kfree(region);
+		return ERR_PTR(-EDQUOT);
+	}
+	region->user = user;
+	region->memcg = get_mem_cgroup_from_current();
+	region->id = atomic64_inc_return(&mshare_last_id);
+	region->owned = owned;
+	INIT_WORK(&region->reap, mshare_reap);
+	INIT_RCU_WORK(&region->put, mshare_put_work);
+	atomic_long_inc(&mshare_nr_regions);
+	/* From here on mmput() frees it all. */
+	region->mm->mshare = region;
+	spin_lock(&mshare_lock);
+	list_add_tail(&region->node, &mshare_regions);
+	if (owned)
+		hlist_add_head(&region->owner, &current->signal->mshare_owned);
+	spin_unlock(&mshare_lock);
+	return region;
+
+out_counter:
+	percpu_counter_destroy(&region->faults);
+out_free:
+	kfree(region);
+	return ERR_PTR(-ENOMEM);
+}
+
+/**
+ * mshare_create_file - Make a region and a file that stands for it.
+ * @name: For people, not unique.
+ * @flags: MSHARE_OWNED or 0.
+ *
+ * Return: The file, open for reading and writing, or an error.
+ */
+struct file *mshare_create_file(const char *name, unsigned int flags)
+{
+	struct mshare_region *region;
+	struct inode *inode;
+	struct file *file;
+
+	inode = anon_inode_make_secure_inode(mshare_mnt->mnt_sb, "[mshare]", NULL);
+	if (IS_ERR(inode))
+		return ERR_CAST(inode);
+	region = mshare_region_alloc(flags & MSHARE_OWNED);
+	if (IS_ERR(region)) {
+		iput(inode);
+		return ERR_CAST(region);
+	}
+	inode->i_private = region;
+	inode->i_mode |= S_IFREG;
+	inode->i_op = &mshare_iops;
+	/* For those who reopen it through /proc. */
+	inode->i_fop = &mshare_fops;
+
+	/* Large: ftruncate() refuses sizes above 2 GiB otherwise. */
+	file = alloc_file_pseudo(inode, mshare_mnt, name, O_RDWR | O_LARGEFILE,
+				 &mshare_fops);
+	if (IS_ERR(file)) {
+		iput(inode);
+		return file;
+	}
+	/* A file at a position, so that read and write are EINVAL, not ESPIPE. */
+	file->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
+	trace_mshare_create(region, name, flags);
+	return file;
+}
+
+static void mshare_evict_inode(struct inode *inode)
+{
+	struct mshare_region *region = inode->i_private;
+
+	truncate_inode_pages_final(&inode->i_data);
+	clear_inode(inode);
+	/*
+	 * Tearing down a host mm takes long, and the caller may hold a guest's
+	 * mmap_lock.
+	 */
+	if (region)
+		queue_rcu_work(mshare_wq, &region->put);
+}
+
+static const struct super_operations mshare_super_ops = {
+	.statfs		= simple_statfs,
+	.evict_inode	= mshare_evict_inode,
+};
+
+/* dynamic_dname() takes no more than 64 bytes. */
+static char *mshare_dname(struct dentry *dentry, char *buffer, int buflen)
+{
+	int len = scnprintf(buffer, buflen, "/mshare:%s", dentry->d_name.name) + 1;
+
+	if (len >= buflen)
+		return ERR_PTR(-ENAMETOOLONG);
+	return memmove(buffer + buflen - len, buffer, len);
+}
+
+static const struct dentry_operations mshare_dentry_ops = {
+	.d_dname	= mshare_dname,
+};
+
+static int mshare_init_fs_context(struct fs_context *fc)
+{
+	struct pseudo_fs_context *ctx = init_pseudo(fc, MSHARE_MAGIC);
+
+	if (!ctx)
+		return -ENOMEM;
+	ctx->ops = &mshare_super_ops;
+	ctx->dops = &mshare_dentry_ops;
+	return 0;
+}
+
+static struct file_system_type mshare_fs_type = {
+	.name			= "mshare",
+	.init_fs_context	= mshare_init_fs_context,
+	.kill_sb		= kill_anon_super,
+};
+
+static int __init mshare_init(void)
+{
+	int err;
+
+	BUILD_BUG_ON(sizeof(struct mshare_map_args) != MSHARE_MAP_ARGS_SIZE_VER0);
+	BUILD_BUG_ON(sizeof(struct mshare_stat) != MSHARE_STAT_SIZE_VER0);
+	BUILD_BUG_ON(MSHARE_CLOEXEC != O_CLOEXEC);
+	BUILD_BUG_ON(MSHARE_CLOEXEC & (MSHARE_OWNED | MSHARE_QUERY_ABI));
+	BUILD_BUG_ON(MSHARE_SIZE_MAX / P4D_SIZE > WINDOW_SLOTS);
+	/* "mshare:" and a name are a file name. */
+	BUILD_BUG_ON(MSHARE_NAME_MAX + sizeof("mshare:") - 1 > NAME_MAX);
+
+	mshare_first_slot = get_random_u32_below(WINDOW_SLOTS);
+	mshare_wq = alloc_workqueue("mshare", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	if (!mshare_wq)
+		return -ENOMEM;
+	mshare_mnt = kern_mount(&mshare_fs_type);
+	if (IS_ERR(mshare_mnt)) {
+		err = PTR_ERR(mshare_mnt);
+		goto out_wq;
+	}
+	mshare_mnt->mnt_sb->s_maxbytes = MSHARE_SIZE_MAX;
+	err = mshare_sysfs_init();
+	if (err)
+		goto out_mnt;
+	mshare_enabled = true;
+	return 0;
+
+out_mnt:
+	kern_unmount(mshare_mnt);
+out_wq:
+	destroy_workqueue(mshare_wq);
+	return err;
+}
+fs_initcall(mshare_init);

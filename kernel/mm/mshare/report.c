@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - what people can see: stat, fdinfo, sysfs
+ */
+#include <linux/hugetlb.h>
+#include <linux/kobject.h>
+#include <linux/seq_file.h>
+#include <linux/shmem_fs.h>
+#include <linux/sysfs.h>
+
+#include "mshare.h"
+
+/* EDQUOT for mshare_create() past this many regions of a user; 0: no limit. */
+unsigned int mshare_max_regions_per_user;
+/* EPERM for mshare_create() if false; set at boot when all is there. */
+bool mshare_enabled;
+
+/* Stat and fdinfo */
+
+static unsigned long mshare_resident(struct mm_struct *mm)
+{
+	/* Exact: get_mm_rss() leaves out what CPUs have not yet added up. */
+	s64 pages = percpu_counter_sum(&mm->rss_stat[MM_FILEPAGES]) +
+		    percpu_counter_sum(&mm->rss_stat[MM_ANONPAGES]) +
+		    percpu_counter_sum(&mm->rss_stat[MM_SHMEMPAGES]);
+
+#ifdef CONFIG_HUGETLB_PAGE
+	pages += atomic_long_read(&mm->hugetlb_usage);
+#endif
+	return pages << PAGE_SHIFT;
+}
+
+/**
+ * mshare_fill_stat - Collect what mshare_stat() tells.
+ * @region: The region.
+ * @st: Where to.
+ *
+ * Return: 0, or -EINTR.
+ */
+int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st)
+{
+	struct mm_struct *mm = region->mm;
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, 0);
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
+	for_each_vma(vmi, vma) {
+		st->objects++;
+		st->mapped += vma->vm_end - vma->vm_start;
+		if (shmem_file(vma->vm_file))
+			st->swapped += shmem_swap_usage(vma);
+	}
+	st->size = region->size;
+	st->base = region->base;
+	mmap_read_unlock(mm);
+
+	st->id = region->id;
+	st->align = P4D_SIZE;
+	st->attachments = atomic_long_read(&region->attachments);
+	st->resident = mshare_resident(mm);
+	st->pgtable_bytes = mm_pgtables_bytes(mm);
+	st->faults = percpu_counter_sum(&region->faults);
+	if (region->owned)
+		st->flags |= MSHARE_STAT_OWNED;
+	if (READ_ONCE(region->dead))
+		st->flags |= MSHARE_STAT_DEAD;
+	return 0;
+}
+
+static void mshare_show_object(struct seq_file *m, struct vm_area_struct *vma,
+			       const struct mshare_region *region)
+{
+	seq_printf(m, "mshare-object:\t%lx-%lx %c%c%cs ",
+		   vma->vm_start - MSHARE_HOST_START, vma->vm_end - MSHARE_HOST_START,
+		   vma->vm_flags & VM_READ ? 'r' : '-',
+		   vma->vm_flags & VM_WRITE ? 'w' : '-',
+		   vma->vm_flags & VM_EXEC ? 'x' : '-');
+	if (vma->vm_file->private_data == region)
+		seq_puts(m, is_vm_hugetlb_page(vma) ? "[anon_hugepage]" : "[anon]");
+	else
+		seq_file_path(m, vma->vm_file, "\n");
+	seq_putc(m, '\n');
+}
+
+/**
+ * mshare_show_fdinfo - Show a region in /proc/PID/fdinfo/N.
+ * @m: Where to.
+ * @file: An mshare file.
+ */
+void mshare_show_fdinfo(struct seq_file *m, struct file *file)
+{
+	struct mshare_region *region = mshare_file_region(file);
+	struct mm_struct *mm = region->mm;
+	struct mshare_stat st = {};
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, 0);
+	if (mshare_fill_stat(region, &st))
+		return;
+	seq_printf(m, "mshare-id:\t%llu\n", st.id);
+	seq_printf(m, "mshare-size:\t%llu\n", st.size);
+	seq_printf(m, "mshare-align:\t%llu\n", st.align);
+	seq_printf(m, "mshare-base:\t0x%llx\n", st.base);
+	seq_printf(m, "mshare-attachments:\t%llu\n", st.attachments);
+	seq_printf(m, "mshare-objects:\t%llu\n", st.objects);
+	seq_printf(m, "mshare-mapped:\t%llu\n", st.mapped);
+	seq_printf(m, "mshare-resident:\t%llu\n", st.resident);
+	seq_printf(m, "mshare-swapped:\t%llu\n", st.swapped);
+	seq_printf(m, "mshare-pgtable_bytes:\t%llu\n", st.pgtable_bytes);
+	seq_printf(m, "mshare-faults:\t%llu\n", st.faults);
+	seq_printf(m, "mshare-flags:\t0x%llx\n", st.flags);
+
+	/* seq_file writes to kernel memory: no user page is touched. */
+	if (mmap_read_lock_killable(mm))
+		return;
+	for_each_vma(vmi, vma)
+		mshare_show_object(m, vma, region);
+	mmap_read_unlock(mm);
+}
+
+/* /sys/kernel/mm/mshare */
+
+static ssize_t align_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", P4D_SIZE);
+}
+
+static ssize_t regions_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%ld\n", atomic_long_read(&mshare_nr_regions));
+}
+
+static ssize_t attachments_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%ld\n", atomic_long_read(&mshare_nr_attachments));
+}
+
+static ssize_t pgtable_bytes_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	const struct mshare_region *region;
+	unsigned long bytes = 0;
+
+	/* A region leaves the list before its mm goes. */
+	spin_lock(&mshare_lock);
+	list_for_each_entry(region, &mshare_regions, node)
+		bytes += mm_pgtables_bytes(region->mm);
+	spin_unlock(&mshare_lock);
+	return sysfs_emit(buf, "%lu\n", bytes);
+}
+
+static ssize_t max_regions_per_user_show(struct kobject *kobj, struct kobj_attribute *attr,
+					 char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(mshare_max_regions_per_user));
+}
+
+static ssize_t max_regions_per_user_store(struct kobject *kobj, struct kobj_attribute *attr,
+					  const char *buf, size_t count)
+{
+	unsigned int limit;
+	int err = kstrtouint(buf, 0, &limit);
+
+	if (err)
+		return err;
+	WRITE_ONCE(mshare_max_regions_per_user, limit);
+	return count;
+}
+
+static ssize_t enabled_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%d\n", READ_ONCE(mshare_enabled));
+}
+
+static ssize_t enabled_store(struct kobject *kobj, struct kobj_attribute *attr,
+			     const char *buf, size_t count)
+{
+	bool enabled;
+	int err = kstrtobool(buf, &enabled);
+
+	if (err)
+		return err;
+	WRITE_ONCE(mshare_enabled, enabled);
+	return count;
+}
+
+static struct kobj_attribute align_attr = __ATTR_RO(align);
+static struct kobj_attribute regions_attr = __ATTR_RO(regions);
+static struct kobj_attribute attachments_attr = __ATTR_RO(attachments);
+static struct kobj_attribute pgtable_bytes_attr = __ATTR_RO(pgtable_bytes);
+static struct kobj_attribute max_regions_per_user_attr = __ATTR_RW(max_regions_per_user);
+static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
+
+static struct attribute *mshare_attrs[] = {
+	&align_attr.attr,
+	&regions_attr.attr,
+	&attachments_attr.attr,
+	&pgtable_bytes_attr.attr,
+	&max_regions_per_user_attr.attr,
+	&enabled_attr.attr,
+	NULL,
+};
+
+static const struct attribute_group mshare_group = {
+	.attrs = mshare_attrs,
+};
+
+/**
+ * mshare_sysfs_init - Make /sys/kernel/mm/mshare.
+ *
+ * Return: 0, or an error.
+ */
+int __init mshare_sysfs_init(void)
+{
+	struct kobject *kobj = kobject_create_and_add("mshare", mm_kobj);
+	int err;
+
+	if (!kobj)
+		return -ENOMEM;
+	err = sysfs_create_group(kobj, &mshare_group);
+	if (err)
+		kobject_put(kobj);
+	return err;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * mshare - page tables shared between processes
+ *
+ * A region has page tables of its own; processes attach it and use them
+ * together.  Every offset and length here is in bytes.
+ */
+#ifndef _UAPI_LINUX_MSHARE_H
+#define _UAPI_LINUX_MSHARE_H
+
+#include <linux/types.h>
+
+/*
+ * System call numbers, x86-64 only (ABI column "64").  608 to 615 are
+ * reserved for the family.
+ */
+#ifndef __NR_mshare_create
+#define __NR_mshare_create	600
+#define __NR_mshare_attach	601
+#define __NR_mshare_detach	602
+#define __NR_mshare_map		603
+#define __NR_mshare_unmap	604
+#define __NR_mshare_protect	605
+#define __NR_mshare_advise	606
+#define __NR_mshare_stat	607
+#endif
+
+/**
+ * DOC: Flags of mshare_create()
+ *
+ * MSHARE_OWNED
+ *	The region dies with the process that creates it.
+ * MSHARE_QUERY_ABI
+ *	Return the level of this ABI and create nothing.  The name must be
+ *	NULL and no other flag may be given.
+ * MSHARE_CLOEXEC
+ *	Set the close-on-exec flag on the new file descriptor.
+ */
+#define MSHARE_OWNED			0x00000001U
+#define MSHARE_QUERY_ABI		0x00000002U
+/* O_CLOEXEC, whose header and that of the C library exclude each other */
+#define MSHARE_CLOEXEC			0x00080000U
+
+/* What MSHARE_QUERY_ABI answers. */
+#define MSHARE_ABI_LEVEL		1
+
+/* The longest name of a region in bytes, without the final NUL. */
+#define MSHARE_NAME_MAX			248
+
+/**
+ * DOC: Flags of mshare_attach()
+ *
+ * MSHARE_ATTACH_RDONLY
+ *	Nothing can be written through this attachment, neither by the process
+ *	nor by the kernel on its behalf.
+ * MSHARE_ATTACH_EXEC
+ *	Instructions can be fetched through this attachment.
+ * MSHARE_ATTACH_DONTFORK
+ *	Children do not inherit this attachment.
+ */
+#define MSHARE_ATTACH_RDONLY		0x00000001U
+#define MSHARE_ATTACH_EXEC		0x00000002U
+#define MSHARE_ATTACH_DONTFORK		0x00000004U
+
+/* As &mshare_map_args.offset: let the kernel choose a free offset. */
+#define MSHARE_ANY_OFFSET		(~0ULL)
+
+/* Size of the first published struct mshare_map_args. */
+#define MSHARE_MAP_ARGS_SIZE_VER0	40
+
+/**
+ * struct mshare_map_args - What mshare_map() is to map.
+ *
+ * @offset: Where in the region, a multiple of 4096 (of the huge page size for
+ *	huge pages), or %MSHARE_ANY_OFFSET.
+ * @length: How many bytes, not 0; rounded up to a multiple of 4096 (of the
+ *	huge page size for MAP_HUGETLB).
+ * @prot: PROT_READ, PROT_WRITE, PROT_EXEC or PROT_NONE, as for mmap(2).
+ * @flags: MAP_SHARED or MAP_SHARED_VALIDATE, with any of MAP_ANONYMOUS,
+ *	MAP_HUGETLB (and a size as for mmap(2)), MAP_POPULATE, MAP_NORESERVE and
+ *	MAP_FIXED.
+ * @fd: The file to map, -1 with MAP_ANONYMOUS.
+ * @reserved: Must be 0.
+ * @fd_offset: Where in the file, a multiple of 4096; 0 with MAP_ANONYMOUS.
+ *
+ * This structure can grow in future levels of the ABI.
+ */
+struct mshare_map_args {
+	__u64 offset;
+	__u64 length;
+	__u32 prot;
+	__u32 flags;
+	__s32 fd;
+	__u32 reserved;
+	__u64 fd_offset;
+};
+
+/* Size of the first published struct mshare_stat. */
+#define MSHARE_STAT_SIZE_VER0		96
+
+/**
+ * DOC: Bits of &mshare_stat.flags
+ *
+ * MSHARE_STAT_OWNED
+ *	Created with MSHARE_OWNED.
+ * MSHARE_STAT_DEAD
+ *	The owner is gone: accesses get SIGBUS.
+ */
+#define MSHARE_STAT_OWNED		0x1ULL
+#define MSHARE_STAT_DEAD		0x2ULL
+
+/**
+ * struct mshare_stat - What mshare_stat() tells about a region.
+ *
+ * @id: Number of the region, never used twice until the next boot.
+ * @size: Size of the region in bytes, as set by ftruncate(2).
+ * @align: Bytes of one slot: attachments start at and span multiples of it.
+ * @base: Address at which an attach without an address is tried first, 0 as
+ *	long as the size was never set.
+ * @attachments: Number of attachments in all processes.
+ * @objects: Number of objects (VMAs of the region).
+ * @mapped: Bytes that the objects span.
+ * @resident: Bytes of memory mapped in the region's page tables, huge pages
+ *	included.
+ * @swapped: Bytes of swap used by the shared memory behind the objects.
+ * @pgtable_bytes: Bytes of the region's page tables.
+ * @faults: Page faults served so far.
+ * @flags: %MSHARE_STAT_OWNED, %MSHARE_STAT_DEAD.
+ *
+ * This structure can grow in future levels of the ABI.
+ */
+struct mshare_stat {
+	__u64 id;
+	__u64 size;
+	__u64 align;
+	__u64 base;
+	__u64 attachments;
+	__u64 objects;
+	__u64 mapped;
+	__u64 resident;
+	__u64 swapped;
+	__u64 pgtable_bytes;
+	__u64 faults;
+	__u64 flags;
+};
+
+#endif /* _UAPI_LINUX_MSHARE_H */

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the tests of mshare share.  Included after, or without, the harness. */
+#ifndef MST_H
+#define MST_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <mshare.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+#define PAGE		4096ULL
+#define KIB		1024ULL
+#define MIB		(1024ULL * 1024)
+#define GIB		(1024ULL * MIB)
+#define TIB		(1024ULL * GIB)
+#define HUGE		(2 * MIB)
+#define SLOT		(512 * GIB)
+#define WINDOW_START	0x200000000000ULL
+#define WINDOW_END	0x500000000000ULL
+
+#define RW		(PROT_READ | PROT_WRITE)
+
+#ifndef MAP_HUGE_2MB
+#define MAP_HUGE_2MB	(21 << 26)
+#endif
+#ifndef MAP_HUGE_1GB
+#define MAP_HUGE_1GB	(30 << 26)
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+#ifndef __NR_mseal
+#define __NR_mseal	462
+#endif
+
+/* What an access did: 0, or the signal and its code. */
+#define FAULT(sig, code)	((sig) << 8 | (code))
+#define FAULT_NONE		0
+#define FAULT_MAPERR		FAULT(SIGSEGV, SEGV_MAPERR)
+#define FAULT_ACCERR		FAULT(SIGSEGV, SEGV_ACCERR)
+#define FAULT_BUS		FAULT(SIGBUS, BUS_ADRERR)
+
+/* Accesses that survive their signal; not for several threads at a time. */
+int try_load(const volatile void *addr);
+int try_store(volatile void *addr, uint8_t value);
+int try_exec(const void *addr);
+
+/* A region of SIZE bytes; -1 and a message if there is none. */
+int region(uint64_t size);
+/* Memory or (FILE >= 0) a file of the given flags in a region. */
+int64_t map_obj(int fd, uint64_t offset, uint64_t length, int prot, int flags, int file,
+		uint64_t file_offset);
+int64_t map_anon(int fd, uint64_t offset, uint64_t length, int prot);
+int64_t map_file(int fd, uint64_t offset, uint64_t length, int prot, int file);
+struct mshare_stat stat_of(int fd);
+
+/* Memory of the kernel's file systems that a test can use as an object. */
+int memfd(uint64_t size, unsigned int flags);
+/* An ext4 file system made on a loop device, mounted at the path returned, or NULL. */
+const char *disk_mount(void);
+/* A loop device over memory; its name is left in PATH. */
+int loop_device(uint64_t size, char *path, size_t path_size);
+/* Sees that COUNT free huge pages of SIZE are there; false if they cannot be had. */
+bool huge_pages(uint64_t size, long count);
+
+/* A content that depends on position and seed, and its check: bytes that are wrong. */
+void fill(void *addr, uint64_t length, uint64_t seed);
+uint64_t wrong(const void *addr, uint64_t length, uint64_t seed);
+uint64_t sum(const void *addr, uint64_t length);
+
+/* Numbers in files; -1 if there is none. */
+long long read_number(const char *path);
+bool write_text(const char *path, const char *text);
+bool write_number(const char *path, long long value);
+/* The value after KEY at the start of a line, e.g. "VmSize:"; -1 if there is none. */
+long long file_key(const char *path, const char *key);
+/* The same of /proc/meminfo, exactly. */
+long long meminfo(const char *key);
+/* All of a file, NUL-terminated, from malloc(). */
+char *slurp(const char *path);
+long long sys_mshare(const char *name);
+/* Waits, at most about 10 s, until the file of /sys/kernel/mm/mshare says VALUE. */
+bool sys_mshare_becomes(const char *name, long long value);
+/* The number of regions when those that are being freed are gone. */
+long long settled(void);
+
+/* The line of ADDR in /proc/self/maps or its block in smaps; "" if none; from malloc(). */
+char *maps_line(const void *addr);
+char *smaps_block(const void *addr);
+
+/*
+ * The state of an attachment and its region: "nothing changed" is that two of
+ * these are the same.  Taking one reads the LENGTH bytes at ADDR.
+ */
+struct snap {
+	char *smaps;
+	char *fdinfo;
+	struct mshare_stat st;
+	uint64_t sum;
+};
+struct snap snap_take(int fd, const void *addr, uint64_t length);
+/* Says on stderr what differs. */
+bool snap_same(const struct snap *before, const struct snap *after);
+
+bool pin(int cpu);
+int cpus(void);
+void sleep_ms(int ms);
+/* Spins until the flag is set, at most about SECONDS; false at the time-out. */
+bool await(const volatile int *flag, int seconds);
+/* Waits for a child: its exit status, or 256 + its signal. */
+int wait_for(pid_t pid);
+#define KILLED_BY(sig)	(256 + (sig))
+
+/* An anonymous page of memory that children share, for flags and counters. */
+void *shared_page(void);
+void send_fd(int sock, int fd);
+int receive_fd(int sock);
+bool cpu_has(const char *flag);
+
+#ifdef EXPECT_EQ
+/* The call fails with -1 (or MAP_FAILED) and the errno WANT. */
+#define EXPECT_ERR(want, call) do {						\
+	errno = 0;								\
+	long long __ret = (long long)(call);					\
+	int __err = __ret == -1 ? errno : 0;					\
+	EXPECT_EQ(want, __err) {						\
+		TH_LOG("%s returned %lld (%m)", #call, __ret);			\
+	}									\
+} while (0)
+
+/* The call returns 0. */
+#define EXPECT_OK(call) do {							\
+	errno = 0;								\
+	long long __ret = (long long)(call);					\
+	int __err = errno;							\
+	EXPECT_EQ(0, __ret) {							\
+		TH_LOG("%s: %s", #call, strerror(__err));			\
+	}									\
+} while (0)
+#define ASSERT_OK(call) do {							\
+	errno = 0;								\
+	long long __ret = (long long)(call);					\
+	int __err = errno;							\
+	ASSERT_EQ(0, __ret) {							\
+		TH_LOG("%s: %s", #call, strerror(__err));			\
+	}									\
+} while (0)
+
+/*
+ * A check that may stand in a forked child, where the harness does not see
+ * ASSERT: the exit status is the line.
+ */
+#define CHILD_CHECK(cond) do {							\
+	if (!(cond)) {								\
+		fprintf(stderr, "# %s:%d: in a child: %s is false (errno %d)\n", \
+			__FILE__, __LINE__, #cond, errno);			\
+		_exit(1);							\
+	}									\
+} while (0)
+
+/* Runs a statement in a forked child and expects it to end well. */
+#define IN_CHILD(...) do {							\
+	fflush(NULL);								\
+	pid_t __pid = fork();							\
+	ASSERT_LE(0, __pid);							\
+	if (!__pid) {								\
+		__VA_ARGS__;							\
+		_exit(0);							\
+	}									\
+	EXPECT_EQ(0, wait_for(__pid));						\
+} while (0)
+
+/* The emulated machines are slow, the debug kernel more so. */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	120
+#endif
+
+#endif /* MST_H */

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Memory of a region is charged to the cgroup that its creator had. */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "mst.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define CGROUP	"/sys/fs/cgroup/"
+
+FIXTURE(charge) {
+	char dir[64];
+	int fd;
+	char *addr;
+};
+
+static char *in(FIXTURE_DATA(charge) *self, const char *file)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", self->dir, file);
+	return path;
+}
+
+static long long charged(FIXTURE_DATA(charge) *self)
+{
+	return read_number(in(self, "memory.current"));
+}
+
+/* A child in a cgroup of its own creates the region; we, outside, use it. */
+FIXTURE_SETUP(charge)
+{
+	int pair[2];
+	pid_t pid;
+
+	sprintf(self->dir, CGROUP "mst.%d", getpid());
+	write_text(CGROUP "cgroup.subtree_control", "+memory");
+	if (mkdir(self->dir, 0755) || access(in(self, "memory.current"), F_OK))
+		SKIP(return, "no cgroup2 with memory at " CGROUP ": %m");
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		CHILD_CHECK(write_text(in(self, "cgroup.procs"), "0"));
+		send_fd(pair[0], region(GIB));
+		_exit(0);
+	}
+	self->fd = receive_fd(pair[1]);
+	ASSERT_EQ(0, wait_for(pid));
+	ASSERT_LE(0, self->fd);
+	self->addr = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->addr);
+}
+
+FIXTURE_TEARDOWN(charge)
+{
+	int i;
+
+	EXPECT_OK(mshare_detach(self->addr, 0));
+	close(self->fd);
+	/* What it was charged for keeps a cgroup's directory only while it has processes. */
+	for (i = 0; i < 50 && rmdir(self->dir); i++)
+		sleep_ms(20);
+}
+
+TEST_F(charge, anonymous_memory_that_a_stranger_touches)
+{
+	long long before = charged(self);
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, 16 * MIB, RW));
+	EXPECT_GE(before + (long long)MIB, charged(self));
+	fill(self->addr, 16 * MIB, 1);
+	EXPECT_LE(before + (long long)(15 * MIB), charged(self));
+	EXPECT_GE(before + (long long)(19 * MIB), charged(self));
+	ASSERT_OK(mshare_unmap(self->fd, 0, 16 * MIB, 0));
+	EXPECT_GE(before + (long long)(3 * MIB), charged(self));
+}
+
+TEST_F(charge, reading_holes)
+{
+	long long before = charged(self);
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
+	sum(self->addr, 8 * MIB);
+	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+}
+
+TEST_F(charge, populate_by_a_stranger)
+{
+	long long before = charged(self);
+
+	ASSERT_EQ(0, map_obj(self->fd, 0, 8 * MIB, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE,
+			     -1, 0));
+	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+	before = charged(self);
+	ASSERT_EQ(64 * MIB, map_anon(self->fd, 64 * MIB, 8 * MIB, RW));
+	ASSERT_OK(mshare_advise(self->fd, 64 * MIB, 8 * MIB, MADV_POPULATE_WRITE, 0));
+	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+}
+
+TEST_F(charge, by_a_system_call_of_a_stranger)
+{
+	long long before = charged(self);
+	int zero = open("/dev/zero", O_RDONLY);
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
+	EXPECT_EQ(8 * MIB, read(zero, self->addr, 8 * MIB));
+	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+}
+
+TEST_F(charge, page_tables)
+{
+	long long before = charged(self);
+	int i;
+
+	/* A page and its table, 64 times. */
+	ASSERT_EQ(0, map_anon(self->fd, 0, 256 * MIB, RW));
+	for (i = 0; i < 64; i++)
+		self->addr[i * 4 * MIB] = 1;
+	EXPECT_LE(before + (long long)(120 * PAGE), charged(self));
+}
+
+TEST_F(charge, pages_that_were_there_keep_theirs)
+{
+	int file = memfd(16 * MIB, 0);
+	char *plain = mmap(NULL, 16 * MIB, RW, MAP_SHARED, file, 0);
+	long long before;
+
+	ASSERT_NE(MAP_FAILED, plain);
+	fill(plain, 16 * MIB, 1);
+	before = charged(self);
+	ASSERT_EQ(0, map_file(self->fd, 0, 16 * MIB, RW, file));
+	EXPECT_EQ(0, wrong(self->addr, 16 * MIB, 1));
+	EXPECT_GE(before + (long long)MIB, charged(self));
+}
+
+TEST_F(charge, the_limit_reclaims_page_cache_and_goes_on)
+{
+	const char *dir = disk_mount();
+	char path[256], *buf;
+	int file, i;
+
+	if (!dir)
+		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+	sprintf(path, "%s/limit", dir);
+	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ASSERT_LE(0, file);
+	buf = malloc(32 * MIB);
+	fill(buf, 32 * MIB, 1);
+	ASSERT_EQ(32 * MIB, pwrite(file, buf, 32 * MIB, 0));
+	ASSERT_OK(fsync(file));
+	ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
+	ASSERT_TRUE(write_number(in(self, "memory.max"), 16 * MIB));
+	ASSERT_EQ(0, map_file(self->fd, 0, 32 * MIB, PROT_READ, file));
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, wrong(self->addr, 32 * MIB, 1));
+	EXPECT_GE(16 * MIB, charged(self));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0
+/* MSHARE_OWNED: a region that dies with its owner. */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "mst.h"
+
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+FIXTURE(owner) {
+	int pair[2];
+	pid_t owner;
+	int fd;
+	char *addr;
+};
+
+/* A child owns the region and waits to be ended by a byte; we have it attached. */
+FIXTURE_SETUP(owner)
+{
+	char byte;
+
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, self->pair));
+	self->owner = fork();
+	ASSERT_LE(0, self->owner);
+	if (!self->owner) {
+		int fd = mshare_create("owned", MSHARE_OWNED);
+		char *addr;
+
+		CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB));
+		addr = mshare_attach(fd, NULL, 0);
+		CHILD_CHECK(addr != MAP_FAILED && map_anon(fd, 0, MIB, RW) == 0);
+		fill(addr, MIB, 1);
+		send_fd(self->pair[0], fd);
+		CHILD_CHECK(read(self->pair[0], &byte, 1) == 1);
+		if (byte == 'd') {
+			/* Not the descriptors and attachments count, the process does. */
+			close(fd);
+			CHILD_CHECK(!mshare_detach(addr, 0));
+			CHILD_CHECK(read(self->pair[0], &byte, 1) == 1);
+		}
+		_exit(0);
+	}
+	self->fd = receive_fd(self->pair[1]);
+	ASSERT_LE(0, self->fd);
+	self->addr = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	ASSERT_EQ(0, wrong(self->addr, MIB, 1));
+}
+
+FIXTURE_TEARDOWN(owner)
+{
+	kill(self->owner, SIGKILL);
+}
+
+static bool dies(int fd)
+{
+	int i;
+
+	for (i = 0; i < 200; i++) {
+		if (stat_of(fd).flags & MSHARE_STAT_DEAD)
+			return true;
+		sleep_ms(20);
+	}
+	return false;
+}
+
+/* Translations already made go away soon after, not necessarily before. */
+static int fault_soon(char *addr)
+{
+	int i, fault = FAULT_NONE;
+
+	for (i = 0; i < 500 && fault == FAULT_NONE; i++) {
+		fault = try_load(addr);
+		if (fault == FAULT_NONE)
+			sleep_ms(10);
+	}
+	return fault;
+}
+
+static void is_dead(struct __test_metadata *_metadata, FIXTURE_DATA(owner) *self)
+{
+	struct stat st;
+	int i;
+
+	ASSERT_TRUE(dies(self->fd));
+	EXPECT_EQ(SIGBUS, fault_soon(self->addr) >> 8);
+	EXPECT_EQ(SIGBUS, fault_soon(self->addr + MIB - 1) >> 8);
+	EXPECT_EQ(SIGBUS, try_store(self->addr, 1) >> 8);
+	EXPECT_ERR(EOWNERDEAD, mshare_attach(self->fd, NULL, 0));
+	EXPECT_ERR(EOWNERDEAD, map_anon(self->fd, 8 * MIB, PAGE, RW));
+	EXPECT_ERR(EOWNERDEAD, mshare_unmap(self->fd, 0, PAGE, 0));
+	EXPECT_ERR(EOWNERDEAD, mshare_protect(self->fd, 0, PAGE, PROT_READ, 0));
+	EXPECT_ERR(EOWNERDEAD, mshare_advise(self->fd, 0, PAGE, MADV_NORMAL, 0));
+	EXPECT_ERR(EOWNERDEAD, ftruncate(self->fd, 2 * GIB));
+	EXPECT_EQ(MSHARE_STAT_OWNED | MSHARE_STAT_DEAD, stat_of(self->fd).flags);
+	EXPECT_OK(fstat(self->fd, &st));
+	EXPECT_EQ(GIB, st.st_size);
+	/* Its memory is given back though we hold on to it. */
+	for (i = 0; i < 500 && stat_of(self->fd).resident; i++)
+		sleep_ms(10);
+	EXPECT_EQ(0, stat_of(self->fd).resident);
+	IN_CHILD(CHILD_CHECK(try_load(self->addr) >> 8 == SIGBUS));
+	EXPECT_OK(mshare_detach(self->addr, 0));
+	EXPECT_OK(close(self->fd));
+}
+
+TEST_F(owner, exit_of_the_owner_ends_it)
+{
+	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(self->fd).flags);
+	EXPECT_EQ(FAULT_NONE, try_store(self->addr, 1));
+	ASSERT_EQ(1, write(self->pair[1], "x", 1));
+	EXPECT_EQ(0, wait_for(self->owner));
+	is_dead(_metadata, self);
+}
+
+TEST_F(owner, kill_of_the_owner_ends_it)
+{
+	kill(self->owner, SIGKILL);
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(self->owner));
+	is_dead(_metadata, self);
+}
+
+TEST_F(owner, detach_and_close_of_the_owner_do_not)
+{
+	ASSERT_EQ(1, write(self->pair[1], "d", 1));
+	sleep_ms(300);
+	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(self->fd).flags);
+	EXPECT_EQ(0, wrong(self->addr, MIB, 1));
+	EXPECT_EQ(MIB, map_anon(self->fd, MIB, PAGE, RW));
+	ASSERT_EQ(1, write(self->pair[1], "x", 1));
+	EXPECT_EQ(0, wait_for(self->owner));
+	is_dead(_metadata, self);
+}
+
+TEST_F(owner, files_and_huge_pages_end_with_it)
+{
+	int file = memfd(MIB, 0);
+	bool huge = huge_pages(HUGE, 1);
+
+	ASSERT_EQ(2 * MIB, map_file(self->fd, 2 * MIB, MIB, RW, file));
+	fill(self->addr + 2 * MIB, MIB, 2);
+	if (huge) {
+		ASSERT_EQ(4 * MIB, map_obj(self->fd, 4 * MIB, HUGE, RW,
+					   MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0));
+		self->addr[4 * MIB] = 1;
+	}
+	ASSERT_EQ(1, write(self->pair[1], "x", 1));
+	EXPECT_EQ(0, wait_for(self->owner));
+	ASSERT_TRUE(dies(self->fd));
+	EXPECT_EQ(SIGBUS, fault_soon(self->addr + 2 * MIB) >> 8);
+	if (huge)
+		EXPECT_EQ(SIGBUS, fault_soon(self->addr + 4 * MIB) >> 8);
+	/* The file is another's and keeps its content. */
+	char *plain = mmap(NULL, MIB, PROT_READ, MAP_SHARED, file, 0);
+
+	ASSERT_NE(MAP_FAILED, plain);
+	EXPECT_EQ(0, wrong(plain, MIB, 2));
+}
+
+TEST_F(owner, a_child_of_the_owner_is_not_the_owner)
+{
+	/* The harness: we forked the owner; here our own child is a guest. */
+	IN_CHILD(CHILD_CHECK(!wrong(self->addr, MIB, 1)));
+	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(self->fd).flags);
+	EXPECT_EQ(FAULT_NONE, try_store(self->addr, 1));
+}
+
+static void *creates(void *arg)
+{
+	int *fd = arg;
+
+	*fd = mshare_create("by a thread", MSHARE_OWNED);
+	return NULL;
+}
+
+TEST(the_owner_is_the_process_not_the_thread)
+{
+	pthread_t thread;
+	int fd = -1;
+	char *addr;
+
+	ASSERT_OK(pthread_create(&thread, NULL, creates, &fd));
+	ASSERT_OK(pthread_join(thread, NULL));
+	ASSERT_LE(0, fd);
+	ASSERT_OK(ftruncate(fd, GIB));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	ASSERT_EQ(0, map_anon(fd, 0, PAGE, RW));
+	sleep_ms(100);
+	EXPECT_EQ(FAULT_NONE, try_store(addr, 1));
+	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(fd).flags);
+}
+
+TEST(exec_of_the_owner_is_not_the_end)
+{
+	int pair[2], fd;
+	char *addr, number[16];
+	pid_t pid;
+
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		fd = mshare_create("owned", MSHARE_OWNED | MSHARE_CLOEXEC);
+		CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB));
+		CHILD_CHECK(map_anon(fd, 0, PAGE, RW) == 0);
+		send_fd(pair[0], fd);
+		sprintf(number, "%d", pair[0]);
+		setenv("MST_PAIR", number, 1);
+		dup2(open("/dev/null", O_WRONLY), 1);
+		execl("/proc/self/exe", "owner_test", "-r", "global.is_the_exec_of_a_test", NULL);
+		_exit(127);
+	}
+	fd = receive_fd(pair[1]);
+	ASSERT_LE(0, fd);
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	/* The new program has started. */
+	ASSERT_EQ(1, read(pair[1], number, 1));
+	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(fd).flags);
+	EXPECT_EQ(FAULT_NONE, try_store(addr, 1));
+	ASSERT_EQ(1, write(pair[1], "x", 1));
+	wait_for(pid);
+	EXPECT_TRUE(dies(fd));
+	EXPECT_EQ(SIGBUS, fault_soon(addr) >> 8);
+}
+
+TEST(is_the_exec_of_a_test)
+{
+	char byte;
+
+	if (!getenv("MST_PAIR"))
+		return;
+	ASSERT_EQ(1, write(atoi(getenv("MST_PAIR")), "x", 1));
+	ASSERT_EQ(1, read(atoi(getenv("MST_PAIR")), &byte, 1));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+/* What /proc shows of an attachment. */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "mst.h"
+
+#define ANON	(MAP_SHARED | MAP_ANONYMOUS)
+
+FIXTURE(procfs) {
+	int fd;
+	char *addr;
+	uint64_t length;
+};
+
+FIXTURE_VARIANT(procfs) {
+	int flags;
+	bool thp;
+};
+
+FIXTURE_VARIANT_ADD(procfs, small_pages) { };
+FIXTURE_VARIANT_ADD(procfs, transparent_huge_pages) { .thp = true };
+FIXTURE_VARIANT_ADD(procfs, huge_pages) { .flags = MAP_HUGETLB };
+
+FIXTURE_SETUP(procfs)
+{
+	self->fd = mshare_create("shown", 0);
+	ASSERT_LE(0, self->fd);
+	ASSERT_OK(ftruncate(self->fd, GIB));
+	if (variant->flags && !huge_pages(HUGE, 2))
+		SKIP(return, "no huge pages of 2 MiB");
+	if (variant->thp &&
+	    !write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
+		SKIP(return, "no transparent huge pages in shared memory");
+	self->length = 2 * HUGE;
+	ASSERT_EQ(0, map_obj(self->fd, 0, self->length, RW, ANON | variant->flags, -1, 0));
+	if (variant->thp)
+		ASSERT_OK(mshare_advise(self->fd, 0, self->length, MADV_HUGEPAGE, 0));
+	self->addr = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	fill(self->addr, self->length, 1);
+}
+
+FIXTURE_TEARDOWN(procfs)
+{
+	EXPECT_EQ(0, wrong(self->addr, self->length, 1));
+	EXPECT_EQ(self->length, stat_of(self->fd).resident);
+	IN_CHILD(CHILD_CHECK(!wrong(self->addr, self->length, 1)));
+	EXPECT_OK(mshare_detach(self->addr, 0));
+}
+
+TEST_F(procfs, maps_shows_permissions_and_name)
+{
+	struct { unsigned int flags; const char *perms; } const ways[] = {
+		{ 0, " rw-s " }, { MSHARE_ATTACH_RDONLY, " r--s " },
+		{ MSHARE_ATTACH_EXEC, " rwxs " },
+		{ MSHARE_ATTACH_RDONLY | MSHARE_ATTACH_EXEC, " r-xs " },
+	};
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		char *addr = mshare_attach(self->fd, NULL, ways[i].flags);
+		char *line;
+
+		ASSERT_NE(MAP_FAILED, addr);
+		line = maps_line(addr);
+		EXPECT_TRUE(strstr(line, ways[i].perms) && strstr(line, "/mshare:shown")) {
+			TH_LOG("flags %u: %s", ways[i].flags, line);
+		}
+		ASSERT_OK(mshare_detach(addr, 0));
+	}
+}
+
+TEST_F(procfs, smaps_has_the_flag_pt)
+{
+	char *flags = strstr(smaps_block(self->addr), "VmFlags:");
+
+	ASSERT_NE(NULL, flags);
+	EXPECT_TRUE(strstr(flags, " pt ") || strstr(flags, " pt\n")) {
+		TH_LOG("%s", flags);
+	}
+	EXPECT_TRUE(!!strstr(flags, " sh"));
+	EXPECT_TRUE(!!strstr(flags, " dd"));
+}
+
+TEST_F(procfs, reading_everything_does_no_harm)
+{
+	static const char *const files[] = { "smaps", "smaps_rollup", "numa_maps", "maps", "status",
+					     "statm", "stat" };
+	uint64_t entries[1024];
+	unsigned char vec[1024];
+	char path[64];
+	unsigned int i;
+	int fd;
+
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		sprintf(path, "/proc/self/%s", files[i]);
+		free(slurp(path));
+	}
+	fd = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(sizeof(entries), pread(fd, entries, sizeof(entries),
+					 (uint64_t)self->addr / PAGE * 8));
+	EXPECT_OK(mincore(self->addr, self->length, vec));
+}
+
+TEST_F(procfs, clear_refs_does_no_harm)
+{
+	static const char *const ways[] = { "1", "2", "3", "4", "5" };
+	int i;
+
+	for (i = 0; i < 5; i++) {
+		EXPECT_TRUE(write_text("/proc/self/clear_refs", ways[i]));
+		EXPECT_EQ(0, wrong(self->addr, self->length, 1));
+		fill(self->addr, self->length, 1);
+	}
+}
+
+TEST_F(procfs, map_files_names_it)
+{
+	char path[128], target[256] = {};
+
+	sprintf(path, "/proc/self/map_files/%lx-%lx", (unsigned long)self->addr,
+		(unsigned long)(self->addr + SLOT));
+	if (readlink(path, target, sizeof(target) - 1) < 0)
+		SKIP(return, "no map_files: %m");
+	EXPECT_EQ(0, strncmp(target, "/mshare:shown", strlen("/mshare:shown"))) {
+		TH_LOG("%s", target);
+	}
+}
+
+TEST_F(procfs, another_process_can_be_looked_at)
+{
+	char path[64];
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	sprintf(path, "/proc/%d/smaps", pid);
+	EXPECT_TRUE(!!strstr(slurp(path), "/mshare:shown"));
+	sprintf(path, "/proc/%d/numa_maps", pid);
+	free(slurp(path));
+	sprintf(path, "/proc/%d/clear_refs", pid);
+	EXPECT_TRUE(write_text(path, "1"));
+	kill(pid, SIGKILL);
+	wait_for(pid);
+}
+
+TEST_HARNESS_MAIN

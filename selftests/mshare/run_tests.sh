@@ -1,0 +1,88 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# Runs the tests of mshare in DIR and prints one TAP stream.
+#
+#	run_tests.sh DIR [all|paging|NAME...]
+#
+# "paging" are the tests that depend on the paging mode and on the TLB: they
+# are worth another run with la57=off, with pti=on and with two CPUs.
+# Not in "all": oom_test, for which the kernel prints call traces.
+# Environment: MST_TIMEOUT, seconds for a binary (600).
+
+ALL='abi_test create_test attach_test map_test unmap_test protect_test advise_test stat_test
+access_test memcalls_test fork_test lifetime_test owner_test tlb_test futex_test sysfs_test
+charge_test trace_test procfs_test notifier_test fault_test'
+PAGING='attach_test access_test fork_test lifetime_test tlb_test fault_test unmap_test protect_test'
+
+dir=$1
+if [ ! -d "$dir" ]; then
+	echo "usage: $0 DIR [all|paging|NAME...]" >&2
+	exit 2
+fi
+shift
+# shellcheck disable=SC2086 # lists of words
+case ${1:-all} in
+all) set -- $ALL ;;
+paging) set -- $PAGING ;;
+esac
+
+tmp=$(mktemp -d) || exit 2
+trap 'rm -rf "$tmp"' EXIT
+count=0
+failed=0
+
+# result ok|not-ok DESCRIPTION
+result()
+{
+	count=$((count + 1))
+	if [ "$1" = ok ]; then
+		echo "ok $count $2"
+	else
+		failed=$((failed + 1))
+		echo "not ok $count $2"
+	fi
+}
+
+echo "TAP version 13"
+for name in "$@"; do
+	name=${name##*/}
+	echo "mshare: run $name" >/dev/kmsg 2>/dev/null
+	if [ ! -x "$dir/$name" ]; then
+		result not-ok "$name # there is no $dir/$name"
+		continue
+	fi
+	# On a line of their own even when the program dies in the middle of one.
+	{ timeout -s KILL "${MST_TIMEOUT:-600}" "$dir/$name" 2>&1; echo "$?" >"$tmp/status"; echo; } >"$tmp/out"
+	status=$(cat "$tmp/status")
+	plan='' seen=0 bad=0
+	while IFS= read -r line; do
+		case $line in
+		"1.."*)
+			plan=${line#1..} ;;
+		"ok "* | "not ok "*)
+			seen=$((seen + 1))
+			text=${line#not }
+			text=${text#ok }
+			text=${text#* }
+			text=${text#global.}
+			# XFAIL and XPASS are not used; what is not plainly ok has failed.
+			case $line in
+			"ok "*) result ok "$name.$text" ;;
+			*) result not-ok "$name.$text"; bad=$((bad + 1)) ;;
+			esac ;;
+		"TAP version"* | "# Totals:"* | "#  RUN "* | "#          OK "* | "#      SKIP "* | "#            OK "* | '') ;;
+		"#"*) echo "$line" ;;
+		*) echo "# $line" ;;
+		esac
+	done <"$tmp/out"
+	# The harness ends with 0 if and only if no case failed.
+	if [ "$status" = 137 ]; then
+		result not-ok "$name.the_program_ended_in_time # killed after ${MST_TIMEOUT:-600} s"
+	elif [ -z "$plan" ] || [ "$plan" != "$seen" ]; then
+		result not-ok "$name.all_cases_ran # status $status, $seen of ${plan:-?} cases"
+	elif [ "$bad" = 0 ] && [ "$status" != 0 ]; then
+		result not-ok "$name.the_program_ended_well # status $status"
+	fi
+done
+echo "1..$count"
+[ "$failed" = 0 ]

@@ -74,7 +74,7 @@
  * @offset: Where in the region, a multiple of 4096 (of the huge page size for
  *	huge pages), or %MSHARE_ANY_OFFSET.
  * @length: How many bytes, not 0; rounded up to a multiple of 4096 (of the
- *	huge page size for MAP_HUGETLB).
+ *	huge page size for huge pages).
  * @prot: PROT_READ, PROT_WRITE, PROT_EXEC or PROT_NONE, as for mmap(2).
  * @flags: MAP_SHARED or MAP_SHARED_VALIDATE, with any of MAP_ANONYMOUS,
  *	MAP_HUGETLB (and a size as for mmap(2)), MAP_POPULATE, MAP_NORESERVE and
@@ -124,7 +124,8 @@ struct mshare_map_args {
  *	included.
  * @swapped: Bytes of swap used by the shared memory behind the objects.
  * @pgtable_bytes: Bytes of the region's page tables.
- * @faults: Page faults served so far.
+ * @faults: Page faults in attachments served so far; populating and the
+ *	kernel's own accesses without a page fault do not count.
  * @flags: %MSHARE_STAT_OWNED, %MSHARE_STAT_DEAD.
  *
  * This structure can grow in future levels of the ABI.

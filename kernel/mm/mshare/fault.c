@@ -134,8 +134,12 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 		 * The OOM killer of the cgroup that pays cannot help a task
 		 * outside: retrying would spin.
 		 */
-		if ((ret & VM_FAULT_OOM) && !mshare_memcg_is_ours(region))
+		if ((ret & VM_FAULT_OOM) && !mshare_memcg_is_ours(region)) {
 			ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
+			/* Nor will pagefault_out_of_memory() clean this up. */
+			if (task_in_memcg_oom(current))
+				mem_cgroup_oom_synchronize(false);
+		}
 		if (!(ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
 			percpu_counter_inc(&region->faults);
 	}

@@ -119,6 +119,7 @@ void mshare_mmdrop(struct mm_struct *mm)
 	kfree(region);
 }
 
+#ifdef CONFIG_MEMCG
 /**
  * mshare_get_memcg - Whom to charge for what a region allocates.
  * @mm: A host mm.
@@ -134,3 +135,4 @@ struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm)
 		css_get(&memcg->css);
 	return memcg;
 }
+#endif

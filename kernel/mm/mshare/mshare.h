@@ -85,7 +85,9 @@ struct mshare_region {
 	/**
 	 * @dead: The owner is gone.  Set once, before @reap takes the host's
 	 * mmap_lock (write) and every object's lock: who holds one of them and
-	 * finds it clear is waited for.
+	 * finds it clear is waited for.  Populating, which drops and takes the
+	 * mmap_lock again, does not look at it but at the objects, which @reap
+	 * leaves with no permission.
 	 */
 	bool dead;
 	/** @reap: Frees what a dead region holds. */
@@ -120,6 +122,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 /* range.c */
 int mshare_check_range(const struct mshare_region *region, u64 offset, u64 length);
 int mshare_check_alive(const struct mshare_region *region);
+int mshare_check_cuts(struct mm_struct *mm, unsigned long start, unsigned long end);
 int mshare_unmap_range(struct mshare_region *region, u64 offset, u64 length);
 int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 			 unsigned long prot);

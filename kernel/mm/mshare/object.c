@@ -17,16 +17,28 @@
 
 /* What the file allows */
 
-/* Can a file system that @inode is on have objects? */
+/*
+ * Can @inode be an object?  It must have a page cache that faults fill: pseudo
+ * files put pages or devices into the page tables in ->mmap(), from where
+ * nothing would take them when the object is refused after all.  DAX has no
+ * pages that everybody can take.  A fault holds the host's lock while the file
+ * system answers: FUSE asks a process, which may itself wait for that lock.
+ */
 static bool mshare_inode_mappable(const struct inode *inode)
 {
-	/*
-	 * A fault holds the host's lock while the file system answers.  FUSE
-	 * asks a process, which may itself wait for that lock.  Device memory
-	 * and DAX have no pages that everybody can take.
-	 */
-	return S_ISREG(inode->i_mode) && !IS_DAX(inode) &&
-	       inode->i_sb->s_magic != FUSE_SUPER_MAGIC;
+	if (!S_ISREG(inode->i_mode) || IS_DAX(inode))
+		return false;
+	switch (inode->i_sb->s_magic) {
+	case FUSE_SUPER_MAGIC:
+	case SYSFS_MAGIC:
+		return false;
+	case HUGETLBFS_MAGIC:
+	case OVERLAYFS_SUPER_MAGIC:
+		/* No ->read_folio; what overlayfs maps is looked at later. */
+		return true;
+	default:
+		return shmem_mapping(inode->i_mapping) || inode->i_mapping->a_ops->read_folio;
+	}
 }
 
 /* The checks of do_mmap() for a shared mapping; may take bits from @vm_flags. */
@@ -165,8 +177,7 @@ static int mshare_insert_vma(struct vm_area_struct *vma)
 	if (old)
 		vms_complete_munmap_vmas(&vms, &mas_detach);
 	vm_stat_account(mm, vma->vm_flags, vma_pages(vma));
-	if (VM_SOFTDIRTY)
-		vm_flags_set(vma, VM_SOFTDIRTY);
+	vm_flags_set(vma, VM_SOFTDIRTY);
 	vma_set_page_prot(vma);
 	return 0;
 }
@@ -217,6 +228,9 @@ static long mshare_place_object(struct mshare_region *region,
 			return -EEXIST;
 		if (!IS_ALIGNED(start, align))
 			return -EINVAL;
+		ret = mshare_check_cuts(region->mm, start, start + length);
+		if (ret)
+			return ret;
 	}
 	ret = mshare_check_alive(region);
 	if (ret)

@@ -7,8 +7,37 @@
 
 #include "mshare.h"
 
-/* Takes the memory of anonymous objects away, with no lock of the host mm. */
-static void mshare_truncate_objects(struct mshare_region *region)
+/*
+ * An object's file that is the region's own, to be truncated with no lock of
+ * the host mm: write(2) from an attachment takes those below the file's.
+ */
+static struct file *mshare_own_file(struct mshare_region *region, unsigned long addr,
+				    bool wait)
+{
+	struct mm_struct *mm = region->mm;
+	struct vm_area_struct *vma;
+	struct file *file = NULL;
+
+	if (wait) {
+		mmap_read_lock(mm);
+		vma = vma_lookup(mm, addr);
+	} else {
+		vma = lock_vma_under_rcu(mm, addr);
+	}
+	if (vma && vma->vm_file->private_data == region)
+		file = get_file(vma->vm_file);
+	if (wait)
+		mmap_read_unlock(mm);
+	else if (vma)
+		vma_end_read(vma);
+	return file;
+}
+
+/*
+ * Takes the memory of anonymous objects away.  Without @wait it passes by those
+ * that change just now, and no lock can keep it waiting.
+ */
+static void mshare_truncate_objects(struct mshare_region *region, bool wait)
 {
 	struct mm_struct *mm = region->mm;
 	unsigned long addr = MSHARE_HOST_START;
@@ -16,7 +45,7 @@ static void mshare_truncate_objects(struct mshare_region *region)
 	for (;;) {
 		MA_STATE(mas, &mm->mm_mt, addr, addr);
 		struct vm_area_struct *vma;
-		struct file *file = NULL;
+		struct file *file;
 
 		rcu_read_lock();
 		vma = mas_find(&mas, ULONG_MAX);
@@ -25,13 +54,7 @@ static void mshare_truncate_objects(struct mshare_region *region)
 		rcu_read_unlock();
 		if (!vma)
 			break;
-		/* Fails while the object changes; the zap below finds it. */
-		vma = lock_vma_under_rcu(mm, addr);
-		if (vma) {
-			if (vma->vm_file->private_data == region)
-				file = get_file(vma->vm_file);
-			vma_end_read(vma);
-		}
+		file = mshare_own_file(region, addr, wait);
 		if (file) {
 			WARN_ON_ONCE(do_truncate(file_mnt_idmap(file), file->f_path.dentry,
 						 0, 0, NULL));
@@ -47,10 +70,12 @@ static void mshare_truncate_objects(struct mshare_region *region)
  * @work: In the region; holds a user of the host mm.
  *
  * The first step frees memory although faults hold the host's mmap_lock while
- * they wait for memory.  The second waits for them and takes away what is left:
- * translations of file objects.  VMAs, tables and links stay until the last
- * put.  The flushes must be real ones and the clearing atomic, for CPUs still
- * run guests: no mmput() instead.
+ * they wait for memory.  The second waits for them, takes away the translations
+ * of file objects, and the permissions with which they could come back.  The
+ * third finds the objects that were changing during the first; nobody adds any
+ * now.  VMAs, tables and links stay until the last put.  The flushes must be
+ * real ones and the clearing atomic, for CPUs still run guests: no mmput()
+ * instead.
  */
 void mshare_reap(struct work_struct *work)
 {
@@ -60,15 +85,18 @@ void mshare_reap(struct work_struct *work)
 	struct vma_iterator vmi;
 
 	vma_iter_init(&vmi, mm, 0);
-	mshare_truncate_objects(region);
+	mshare_truncate_objects(region, false);
 
 	mmap_write_lock(mm);
 	for_each_vma(vmi, vma) {
 		vma_start_write(vma);
+		/* VM_MAYWRITE stays: the file's count of writers knows it. */
+		vm_flags_clear(vma, VM_ACCESS_FLAGS);
 		zap_vma_pages(vma);
 		cond_resched();
 	}
 	mmap_write_unlock(mm);
+	mshare_truncate_objects(region, true);
 	mmput(mm);
 }
 

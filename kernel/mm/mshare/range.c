@@ -39,6 +39,28 @@ int mshare_check_alive(const struct mshare_region *region)
 	return READ_ONCE(region->dead) ? -EOWNERDEAD : 0;
 }
 
+static int mshare_check_cut(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	if (!vma || vma->vm_start == addr || !vma->vm_ops->may_split)
+		return 0;
+	return vma->vm_ops->may_split(vma, addr);
+}
+
+/**
+ * mshare_check_cuts - Check that the ends of a range cut no huge page.
+ * @mm: The host mm, its mmap_lock held.
+ * @start: Start of the range, in @mm.
+ * @end: End of the range.
+ *
+ * Return: 0, or -EINVAL.
+ */
+int mshare_check_cuts(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	return mshare_check_cut(mm, start) ?: mshare_check_cut(mm, end);
+}
+
 /**
  * mshare_unmap_range - Unmap what is in a range of a region.
  * @region: The region.
@@ -59,6 +81,8 @@ int mshare_unmap_range(struct mshare_region *region, u64 offset, u64 length)
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
 	err = mshare_check_range(region, offset, length);
+	if (!err)
+		err = mshare_check_cuts(mm, start, end);
 	if (!err)
 		err = mshare_check_alive(region);
 	if (!err) {
@@ -186,6 +210,8 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 	err = mshare_check_range(region, offset, length);
 	if (!err)
 		err = mshare_protect_check(mm, start, end, prot);
+	if (!err)
+		err = mshare_check_cuts(mm, start, end);
 	if (!err)
 		err = mshare_check_alive(region);
 	if (!err)

@@ -36,6 +36,12 @@ struct workqueue_struct *mshare_wq __ro_after_init;
 /* Where the search for a base starts, random per boot. */
 static unsigned int mshare_first_slot __ro_after_init;
 
+/**
+ * mshare_region_id - The number of a region, for trace events.
+ * @region: The region.
+ *
+ * Return: Its number.
+ */
 u64 mshare_region_id(const struct mshare_region *region)
 {
 	return region->id;
@@ -92,13 +98,13 @@ static int mshare_set_size(struct inode *inode, unsigned long size)
 	lockdep_assert_held_write(&inode->i_rwsem);
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
+	err = -EOWNERDEAD;
+	if (READ_ONCE(region->dead))
+		goto out;
 	err = -EBUSY;
 	if (size < region->size &&
 	    (find_vma_intersection(mm, MSHARE_HOST_START + size, ULONG_MAX) ||
 	     slots < mshare_slots_in_use(inode->i_mapping)))
-		goto out;
-	err = -EOWNERDEAD;
-	if (READ_ONCE(region->dead))
 		goto out;
 	memcg = set_active_memcg(region->memcg);
 	err = mshare_host_grow(region, slots);
@@ -129,18 +135,13 @@ static int mshare_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	struct inode *inode = d_inode(dentry);
 	int err;
 
+	if ((attr->ia_valid & ATTR_SIZE) && !PAGE_ALIGNED(attr->ia_size))
+		return -EINVAL;
 	err = setattr_prepare(idmap, dentry, attr);
+	if (!err && (attr->ia_valid & ATTR_SIZE))
+		err = mshare_set_size(inode, attr->ia_size);
 	if (err)
 		return err;
-	if (attr->ia_valid & ATTR_SIZE) {
-		if (!PAGE_ALIGNED(attr->ia_size))
-			return -EINVAL;
-		err = inode_newsize_ok(inode, attr->ia_size);
-		if (!err)
-			err = mshare_set_size(inode, attr->ia_size);
-		if (err)
-			return err;
-	}
 	setattr_copy(idmap, inode, attr);
 	return 0;
 }

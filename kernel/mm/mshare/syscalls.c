@@ -394,7 +394,7 @@ SYSCALL_DEFINE4(mshare_stat, int, fd, struct mshare_stat __user *, ust, size_t, 
 	if (err)
 		return err;
 	/* Before the fd is looked at, so that the order of errors holds. */
-	if (fault_in_writeable((char __user *)ust, size))
+	if (fault_in_safe_writeable((char __user *)ust, size))
 		return -EFAULT;
 
 	CLASS(fd, f)(fd);

@@ -182,6 +182,19 @@ TEST(stat_never_reads_the_buffer)
 	EXPECT_ERR(EFAULT, mshare_stat(fd, (void *)(page + PAGE - 96), 97, 0));
 }
 
+TEST(stat_that_fails_leaves_the_buffer_alone)
+{
+	unsigned char buf[2 * PAGE], same[2 * PAGE];
+	int null = open("/dev/null", O_RDWR);
+
+	memset(buf, 0xaa, sizeof(buf));
+	memset(same, 0xaa, sizeof(same));
+	EXPECT_ERR(EBADF, mshare_stat(-1, (void *)buf, 96, 0));
+	EXPECT_ERR(EBADFD, mshare_stat(null, (void *)buf, 96, 0));
+	EXPECT_ERR(EBADFD, mshare_stat(null, (void *)(buf + PAGE / 2), PAGE, 0));
+	EXPECT_EQ(0, memcmp(buf, same, sizeof(buf)));
+}
+
 TEST(bad_pointers_are_EFAULT)
 {
 	int fd = region(GIB);

@@ -556,6 +556,51 @@ TEST(an_access_across_the_border_of_an_attachment)
 	EXPECT_EQ('n', after[0]);
 }
 
+TEST(a_debugger_at_any_address_of_the_last_page)
+{
+	int fd = region(SLOT), mem = open("/proc/self/mem", O_RDWR), status, hole;
+	char *addr, *last, byte;
+	pid_t pid;
+	long word;
+
+	ASSERT_LE(0, fd);
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	last = addr + SLOT - 100;
+	for (hole = 1; hole >= 0; hole--) {
+		if (!hole) {
+			ASSERT_EQ(SLOT - PAGE, map_anon(fd, SLOT - PAGE, PAGE, RW));
+			memset(last, 'l', 100);
+		}
+		if (hole) {
+			EXPECT_ERR(EIO, pread(mem, &byte, 1, (off_t)last));
+			EXPECT_ERR(EIO, pread(mem, &byte, 1, (off_t)(addr + SLOT - 1)));
+			EXPECT_ERR(EIO, pwrite(mem, "w", 1, (off_t)last));
+		} else {
+			EXPECT_EQ(1, pread(mem, &byte, 1, (off_t)last));
+			EXPECT_EQ('l', byte);
+			EXPECT_EQ(1, pread(mem, &byte, 1, (off_t)(addr + SLOT - 1)));
+			EXPECT_EQ(1, pwrite(mem, "w", 1, (off_t)(last + 50)));
+			EXPECT_EQ('w', *(volatile char *)(last + 50));
+		}
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+			raise(SIGSTOP);
+			_exit(0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		errno = 0;
+		word = ptrace(PTRACE_PEEKDATA, pid, last + 3, NULL);
+		EXPECT_EQ(hole ? EIO : 0, errno);
+		if (!hole)
+			EXPECT_EQ(0x6c6c6c6c6c6c6c6cL, word);
+		kill(pid, SIGKILL);
+		wait_for(pid);
+	}
+}
+
 TEST(a_debugger_reads_PROT_NONE_as_it_does_in_ordinary_memory)
 {
 	int fd = region(GIB), mem = open("/proc/self/mem", O_RDWR);

@@ -51,7 +51,7 @@ TEST_F(advise, others_are_EINVAL)
 	unsigned int i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		EXPECT_ERR(EINVAL, mshare_advise(self->fd, 0, PAGE, bad[i], 0)) ;
+		EXPECT_ERR(EINVAL, mshare_advise(self->fd, 0, PAGE, bad[i], 0));
 	after = snap_take(self->fd, self->addr, MIB);
 	EXPECT_TRUE(snap_same(&before, &after));
 }

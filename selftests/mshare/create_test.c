@@ -94,6 +94,7 @@ TEST(the_size_is_a_multiple_of_4096_up_to_32_TiB)
 	EXPECT_ERR(EINVAL, ftruncate(fd, 4095));
 	EXPECT_ERR(EINVAL, ftruncate(fd, 4097));
 	EXPECT_ERR(EINVAL, ftruncate(fd, -4096));
+	EXPECT_ERR(EINVAL, ftruncate(fd, 32 * TIB + 1));
 	EXPECT_ERR(EFBIG, ftruncate(fd, 32 * TIB + PAGE));
 	EXPECT_ERR(EFBIG, ftruncate(fd, INT64_MAX & ~4095LL));
 	EXPECT_EQ(0, stat_of(fd).size);

@@ -4,6 +4,7 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
+#include <glob.h>
 #include <pthread.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -477,7 +478,7 @@ TEST_F(map, other_kinds_of_files_are_ENODEV)
 	fds[n++] = self->fd;
 	for (i = 0; i < n; i++) {
 		ASSERT_LE(0, fds[i]);
-		EXPECT_ERR(ENODEV, map_file(self->fd, 0, PAGE, PROT_READ, fds[i])) ;
+		EXPECT_ERR(ENODEV, map_file(self->fd, 0, PAGE, PROT_READ, fds[i]));
 	}
 	secret = syscall(SYS_memfd_secret, 0);
 	if (secret >= 0) {
@@ -489,6 +490,69 @@ TEST_F(map, other_kinds_of_files_are_ENODEV)
 	}
 	EXPECT_EQ(0, stat_of(self->fd).objects);
 	EXPECT_EQ(0, stat_of(other).objects);
+}
+
+TEST_F(map, files_that_fill_page_tables_themselves_are_ENODEV)
+{
+	static const char *const patterns[] = {
+		"/sys/bus/pci/devices/*/resource[0-9]", "/proc/bus/pci/*/*.*",
+		"/sys/kernel/tracing/per_cpu/cpu0/trace_pipe_raw", "/proc/vmcore",
+		"/sys/kernel/debug/kcov", "/sys/fs/selinux/status",
+	};
+	struct snap before, after;
+	glob_t found = {};
+	unsigned int i;
+	int tried = 0;
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, MIB, RW));
+	fill(self->addr, MIB, 1);
+	before = snap_take(self->fd, self->addr, MIB);
+	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++)
+		glob(patterns[i], i ? GLOB_APPEND : 0, NULL, &found);
+	for (i = 0; i < found.gl_pathc; i++) {
+		int file = open(found.gl_pathv[i], O_RDWR | O_NONBLOCK);
+
+		if (file < 0)
+			file = open(found.gl_pathv[i], O_RDONLY | O_NONBLOCK);
+		if (file < 0)
+			continue;
+		tried++;
+		EXPECT_ERR(ENODEV, map_file(self->fd, 2 * MIB, PAGE, PROT_READ, file));
+		EXPECT_ERR(ENODEV, map_obj(self->fd, 0, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED,
+					   file, 0));
+		close(file);
+	}
+	after = snap_take(self->fd, self->addr, MIB);
+	EXPECT_TRUE(snap_same(&before, &after));
+	/* No translation without an object was left. */
+	EXPECT_EQ(FAULT_MAPERR, try_load(self->addr + 2 * MIB));
+	EXPECT_EQ(2 * MIB, map_anon(self->fd, 2 * MIB, PAGE, RW));
+	EXPECT_EQ(FAULT_NONE, try_store(self->addr + 2 * MIB, 1));
+	globfree(&found);
+	if (!tried)
+		SKIP(return, "no such file here");
+}
+
+TEST_F(map, a_MAP_FIXED_that_would_cut_a_giant_page_leaves_the_new_file_alone)
+{
+	static const char resv[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/resv_hugepages";
+	int file = memfd(0, MFD_HUGETLB);
+	long long reserved;
+	struct stat st;
+
+	if (!huge_pages(HUGE, 2) || !huge_pages(GIB, 1))
+		SKIP(return, "no huge pages of 1 GiB (boot with hugepagesz=1G hugepages=1)");
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, map_obj(self->fd, 0, GIB, RW, ANON | MAP_HUGETLB | MAP_HUGE_1GB, -1, 0));
+	self->addr[0] = 1;
+	reserved = read_number(resv);
+	EXPECT_ERR(EINVAL, map_obj(self->fd, 10 * HUGE, HUGE, RW, MAP_SHARED | MAP_FIXED, file, 0));
+	EXPECT_ERR(EINVAL, map_obj(self->fd, 0, HUGE, RW, MAP_SHARED | MAP_FIXED, file, 0));
+	ASSERT_OK(fstat(file, &st));
+	EXPECT_EQ(0, st.st_size);
+	EXPECT_EQ(reserved, read_number(resv));
+	EXPECT_EQ(1, self->addr[0]);
+	EXPECT_EQ(1, stat_of(self->fd).objects);
 }
 
 TEST_F(map, the_descriptor_of_the_object_allows_what_is_asked)
@@ -569,7 +633,7 @@ TEST_F(map, flags_of_mmap)
 	unsigned int i;
 
 	for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		EXPECT_ERR(EINVAL, map_obj(self->fd, 0, PAGE, RW, bad[i], -1, 0)) ;
+		EXPECT_ERR(EINVAL, map_obj(self->fd, 0, PAGE, RW, bad[i], -1, 0));
 	EXPECT_ERR(EINVAL, map_obj(self->fd, 0, PAGE, RW, ANON, 0, 0));
 	EXPECT_ERR(EINVAL, map_obj(self->fd, 0, PAGE, RW, ANON, -2, 0));
 	EXPECT_ERR(EINVAL, map_obj(self->fd, 0, PAGE, RW, ANON, -1, PAGE));

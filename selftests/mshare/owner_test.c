@@ -17,7 +17,7 @@ FIXTURE(owner) {
 };
 
 /* A child owns the region and waits to be ended by a byte; we have it attached. */
-FIXTURE_SETUP(owner)
+static void new_owner(struct __test_metadata *_metadata, FIXTURE_DATA(owner) *self)
 {
 	char byte;
 
@@ -47,6 +47,11 @@ FIXTURE_SETUP(owner)
 	self->addr = mshare_attach(self->fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, self->addr);
 	ASSERT_EQ(0, wrong(self->addr, MIB, 1));
+}
+
+FIXTURE_SETUP(owner)
+{
+	new_owner(_metadata, self);
 }
 
 FIXTURE_TEARDOWN(owner)
@@ -165,6 +170,116 @@ TEST_F(owner, a_child_of_the_owner_is_not_the_owner)
 	IN_CHILD(CHILD_CHECK(!wrong(self->addr, MIB, 1)));
 	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(self->fd).flags);
 	EXPECT_EQ(FAULT_NONE, try_store(self->addr, 1));
+}
+
+/* Goes on until the region is dead, and stays attached. */
+static pid_t until_dead(FIXTURE_DATA(owner) *self, volatile int *flag, int populate,
+			uint64_t offset, uint64_t length)
+{
+	pid_t pid = fork();
+	int i, ret = 0;
+
+	if (pid)
+		return pid;
+	for (i = 0; !ret; i++) {
+		if (populate) {
+			mshare_advise(self->fd, offset, length, MADV_DONTNEED, 0);
+			ret = mshare_advise(self->fd, offset, length, MADV_POPULATE_WRITE, 0);
+			/* Cut off in the middle it may see no rights, which is no end. */
+			if (ret && errno != EOWNERDEAD)
+				ret = 0;
+		} else {
+			ret = mshare_protect(self->fd, offset, length, i & 1 ? RW : PROT_READ, 0);
+		}
+		flag[0] = i + 1;
+	}
+	flag[1] = errno;
+	pause();
+	_exit(0);
+}
+
+/* Large, so that a call that changes it takes longer than the owner's end. */
+#define BIG	(256 * MIB)
+
+TEST_F(owner, the_memory_goes_while_another_process_protects_it)
+{
+	int round, i;
+
+	for (round = 0; round < 2; round++) {
+		volatile int *flag = shared_page();
+		long long shmem;
+		pid_t pid;
+
+		if (round) {
+			wait_for(self->owner);
+			new_owner(_metadata, self);
+		}
+		shmem = meminfo("Shmem:");
+		ASSERT_EQ(64 * MIB, map_obj(self->fd, 64 * MIB, BIG, RW, MAP_SHARED |
+					    MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+		EXPECT_LE(shmem + 250 * 1024, meminfo("Shmem:"));
+		pid = until_dead(self, flag, 0, 64 * MIB, BIG);
+		ASSERT_LE(0, pid);
+		ASSERT_TRUE(await(flag, 30));
+		sleep_ms(10 + round);
+		kill(self->owner, SIGKILL);
+		ASSERT_TRUE(dies(self->fd));
+		ASSERT_TRUE(await(&flag[1], 30));
+		EXPECT_EQ(EOWNERDEAD, flag[1]);
+		for (i = 0; i < 200 && meminfo("Shmem:") > shmem + 2048; i++)
+			sleep_ms(50);
+		/* Though two processes still have it attached. */
+		EXPECT_GE(shmem + 2048, meminfo("Shmem:"));
+		EXPECT_EQ(SIGBUS, try_load(self->addr + 64 * MIB) >> 8);
+		kill(pid, SIGKILL);
+		wait_for(pid);
+		ASSERT_OK(mshare_detach(self->addr, 0));
+		close(self->fd);
+		ASSERT_TRUE(sys_mshare_becomes("regions", 0));
+	}
+}
+
+TEST_F(owner, nothing_comes_back_while_another_process_populates_it)
+{
+	const char *dir = disk_mount();
+	char path[256];
+	int round, file;
+	uint64_t i;
+
+	if (!dir)
+		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+	sprintf(path, "%s/owned", dir);
+	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ASSERT_LE(0, file);
+	ASSERT_OK(ftruncate(file, 16 * MIB));
+	for (round = 0; round < 3; round++) {
+		volatile int *flag = shared_page();
+		int alive = 0;
+		pid_t pid;
+
+		if (round) {
+			wait_for(self->owner);
+			new_owner(_metadata, self);
+		}
+		ASSERT_EQ(64 * MIB, map_file(self->fd, 64 * MIB, 16 * MIB, RW, file));
+		pid = until_dead(self, flag, 1, 64 * MIB, 16 * MIB);
+		ASSERT_LE(0, pid);
+		ASSERT_TRUE(await(flag, 30));
+		sleep_ms(10 + 7 * round);
+		kill(self->owner, SIGKILL);
+		ASSERT_TRUE(dies(self->fd));
+		ASSERT_TRUE(await(&flag[1], 30));
+		EXPECT_EQ(EOWNERDEAD, flag[1]);
+		EXPECT_EQ(SIGBUS, fault_soon(self->addr + 64 * MIB) >> 8);
+		for (i = 0; i < 16 * MIB; i += PAGE)
+			alive += try_store(self->addr + 64 * MIB + i, 1) >> 8 != SIGBUS;
+		EXPECT_EQ(0, alive);
+		EXPECT_EQ(0, stat_of(self->fd).resident);
+		kill(pid, SIGKILL);
+		wait_for(pid);
+		ASSERT_OK(mshare_detach(self->addr, 0));
+		close(self->fd);
+	}
 }
 
 static void *creates(void *arg)

@@ -137,7 +137,7 @@ TEST_F(protect, unknown_prot_is_EINVAL)
 	unsigned int bit;
 
 	for (bit = 16; bit; bit <<= 1)
-		EXPECT_ERR(EINVAL, mshare_protect(self->fd, 0, PAGE, PROT_READ | bit, 0)) ;
+		EXPECT_ERR(EINVAL, mshare_protect(self->fd, 0, PAGE, PROT_READ | bit, 0));
 	EXPECT_EQ(FAULT_NONE, try_store(self->addr, 1));
 }
 

@@ -40,7 +40,7 @@ TEST_F(trace, all_events_are_there)
 
 	for (i = 0; i < EVENTS; i++) {
 		sprintf(path, TRACING "events/mshare/%s%s/format", self->prefix, events[i]);
-		EXPECT_OK(access(path, R_OK)) ;
+		EXPECT_OK(access(path, R_OK));
 	}
 }
 

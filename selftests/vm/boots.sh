@@ -19,7 +19,8 @@ mounted() { grep -q " $1 $2 " /proc/mounts; }
 # filesystem TYPE
 filesystem() { grep -qw "$1\$" /proc/filesystems; }
 # built SYMBOL: the kernel was built with it.
-built() { zcat /proc/config.gz | grep -qx "CONFIG_$1=y"; }
+zcat /proc/config.gz >/tmp/config
+built() { grep -qx "CONFIG_$1=y" /tmp/config; }
 no() { ! "$@"; }
 # said REGEX: in the log of the boot.
 said() { dmesg | grep -qE "$1"; }

@@ -5,7 +5,7 @@
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/security.h>
-#include <asm/pgalloc.h>
+#include <linux/pgalloc.h>
 #include <asm/tlb.h>
 #include <trace/events/mshare.h>
 

@@ -3,7 +3,7 @@
  * mshare - the host mm of a region: its tables, whom it charges, its end
  */
 #include <linux/sched/user.h>
-#include <asm/pgalloc.h>
+#include <linux/pgalloc.h>
 
 #include "mshare.h"
 
@@ -85,7 +85,7 @@ static void mshare_host_free_tables(struct mm_struct *mm)
 		if (mm_p4d_folded(mm))
 			continue;
 		p4d = p4d_offset(pgd, 0);
-		pgd_clear(pgd);
+		set_pgd(pgd, __pgd(0));
 		p4d_free(mm, p4d);
 	}
 }

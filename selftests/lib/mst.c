@@ -129,6 +129,70 @@ struct mshare_stat stat_of(int fd)
 	return st;
 }
 
+char *attached(int fd, unsigned int flags, uint64_t length)
+{
+	char *addr = mshare_attach(fd, NULL, flags);
+
+	if (addr == MAP_FAILED) {
+		fprintf(stderr, "# mshare_attach: %m\n");
+		return NULL;
+	}
+	if (length && map_anon(fd, 0, length, RW)) {
+		fprintf(stderr, "# mshare_map of %#llx bytes: %m\n", (unsigned long long)length);
+		return NULL;
+	}
+	return addr;
+}
+
+char *filled_region(int *fd, unsigned int flags, uint64_t length)
+{
+	char *addr;
+
+	*fd = region(GIB);
+	addr = *fd < 0 ? NULL : attached(*fd, flags, length);
+	if (addr)
+		fill(addr, length, 1);
+	return addr;
+}
+
+char *cgroup_file(const char *dir, const char *name)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+bool cgroup_make(char *dir, size_t size)
+{
+	snprintf(dir, size, "/sys/fs/cgroup/mst.%d", getpid());
+	write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	return !mkdir(dir, 0755) && !access(cgroup_file(dir, "memory.current"), F_OK);
+}
+
+int cgroup_region(const char *dir, uint64_t size)
+{
+	int pair[2], fd;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		if (!write_text(cgroup_file(dir, "cgroup.procs"), "0"))
+			_exit(1);
+		fd = region(size);
+		if (fd < 0)
+			_exit(1);
+		send_fd(pair[0], fd);
+		_exit(0);
+	}
+	close(pair[0]);
+	fd = pid < 0 ? -1 : receive_fd(pair[1]);
+	close(pair[1]);
+	return pid >= 0 && !wait_for(pid) ? fd : -1;
+}
+
 int memfd(uint64_t size, unsigned int flags)
 {
 	int fd = memfd_create("object", MFD_CLOEXEC | flags);

@@ -57,6 +57,20 @@ int64_t map_obj(int fd, uint64_t offset, uint64_t length, int prot, int flags, i
 int64_t map_anon(int fd, uint64_t offset, uint64_t length, int prot);
 int64_t map_file(int fd, uint64_t offset, uint64_t length, int prot, int file);
 struct mshare_stat stat_of(int fd);
+/*
+ * Attaches a region and maps LENGTH bytes of writable memory, if any, at its
+ * start; NULL and a message if that fails.
+ */
+char *attached(int fd, unsigned int flags, uint64_t length);
+/* A new region of GIB, so attached, and filled with seed 1. */
+char *filled_region(int *fd, unsigned int flags, uint64_t length);
+
+/* A memory cgroup; false if there is no such thing. */
+bool cgroup_make(char *dir, size_t size);
+/* The path of a file of a cgroup, until the next call. */
+char *cgroup_file(const char *dir, const char *name);
+/* A region that a child made in there, which has exited; -1 if that failed. */
+int cgroup_region(const char *dir, uint64_t size);
 
 /* Memory of the kernel's file systems that a test can use as an object. */
 int memfd(uint64_t size, unsigned int flags);

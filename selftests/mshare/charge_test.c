@@ -4,50 +4,23 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
-#include <sys/socket.h>
-#include <sys/stat.h>
-
-#define CGROUP	"/sys/fs/cgroup/"
-
 FIXTURE(charge) {
 	char dir[64];
 	int fd;
 	char *addr;
 };
 
-static char *in(FIXTURE_DATA(charge) *self, const char *file)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", self->dir, file);
-	return path;
-}
-
 static long long charged(FIXTURE_DATA(charge) *self)
 {
-	return read_number(in(self, "memory.current"));
+	return read_number(cgroup_file(self->dir, "memory.current"));
 }
 
 /* A child in a cgroup of its own creates the region; we, outside, use it. */
 FIXTURE_SETUP(charge)
 {
-	int pair[2];
-	pid_t pid;
-
-	sprintf(self->dir, CGROUP "mst.%d", getpid());
-	write_text(CGROUP "cgroup.subtree_control", "+memory");
-	if (mkdir(self->dir, 0755) || access(in(self, "memory.current"), F_OK))
-		SKIP(return, "no cgroup2 with memory at " CGROUP ": %m");
-	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		CHILD_CHECK(write_text(in(self, "cgroup.procs"), "0"));
-		send_fd(pair[0], region(GIB));
-		_exit(0);
-	}
-	self->fd = receive_fd(pair[1]);
-	ASSERT_EQ(0, wait_for(pid));
+	if (!cgroup_make(self->dir, sizeof(self->dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	self->fd = cgroup_region(self->dir, GIB);
 	ASSERT_LE(0, self->fd);
 	self->addr = mshare_attach(self->fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, self->addr);
@@ -151,7 +124,7 @@ TEST_F(charge, the_limit_reclaims_page_cache_and_goes_on)
 	ASSERT_EQ(32 * MIB, pwrite(file, buf, 32 * MIB, 0));
 	ASSERT_OK(fsync(file));
 	ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
-	ASSERT_TRUE(write_number(in(self, "memory.max"), 16 * MIB));
+	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), 16 * MIB));
 	ASSERT_EQ(0, map_file(self->fd, 0, 32 * MIB, PROT_READ, file));
 	for (i = 0; i < 3; i++)
 		EXPECT_EQ(0, wrong(self->addr, 32 * MIB, 1));

@@ -185,10 +185,8 @@ TEST(growing_into_more_slots_needs_a_new_attach)
 	int fd = region(SLOT);
 	char *old, *new;
 
-	ASSERT_LE(0, fd);
-	old = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, old);
-	ASSERT_EQ(0, map_anon(fd, 0, PAGE, RW));
+	old = attached(fd, 0, PAGE);
+	ASSERT_NE(NULL, old);
 	ASSERT_OK(ftruncate(fd, 2 * SLOT));
 	ASSERT_EQ(SLOT, map_anon(fd, SLOT, PAGE, RW));
 	EXPECT_EQ(FAULT_NONE, try_store(old, 1));

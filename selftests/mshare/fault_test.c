@@ -73,10 +73,8 @@ TEST(threads_touch_anonymous_memory_first)
 	uint64_t got;
 	char *addr;
 
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, 16 * MIB, RW));
+	addr = attached(fd, 0, 16 * MIB);
+	ASSERT_NE(NULL, addr);
 	storm(_metadata, addr, 16 * MIB, true, &got);
 	EXPECT_EQ(storm_sum(16 * MIB), got);
 	EXPECT_EQ(16 * MIB, stat_of(fd).resident);
@@ -265,10 +263,8 @@ TEST(while_the_process_changes_its_own_mappings)
 	uint64_t got;
 	char *addr;
 
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, 4 * MIB, RW));
+	addr = attached(fd, 0, 4 * MIB);
+	ASSERT_NE(NULL, addr);
 	ASSERT_OK(pthread_create(&thread, NULL, churns, (void *)&stop));
 	for (i = 0; i < 5; i++) {
 		storm(_metadata, addr, 4 * MIB, true, &got);
@@ -286,10 +282,8 @@ TEST(while_other_objects_of_the_region_are_mapped_and_unmapped)
 	char *addr;
 	pid_t pid;
 
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, 4 * MIB, RW));
+	addr = attached(fd, 0, 4 * MIB);
+	ASSERT_NE(NULL, addr);
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -340,10 +334,8 @@ TEST(faults_are_accounted_to_the_process_once)
 	uint64_t i;
 	char *addr;
 
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, 4 * MIB, RW));
+	addr = attached(fd, 0, 4 * MIB);
+	ASSERT_NE(NULL, addr);
 	addr[0] = 1;
 	getrusage(RUSAGE_SELF, &before);
 	for (i = 1; i < 1024; i++)

@@ -16,12 +16,8 @@ FIXTURE(fork) {
 
 FIXTURE_SETUP(fork)
 {
-	self->fd = region(GIB);
-	ASSERT_LE(0, self->fd);
-	self->addr = mshare_attach(self->fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, self->addr);
-	ASSERT_EQ(0, map_anon(self->fd, 0, MIB, RW));
-	fill(self->addr, MIB, 1);
+	self->addr = filled_region(&self->fd, 0, MIB);
+	ASSERT_NE(NULL, self->addr);
 }
 
 FIXTURE_TEARDOWN(fork)

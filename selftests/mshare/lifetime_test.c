@@ -14,10 +14,8 @@ TEST(an_attachment_keeps_it)
 	char *addr;
 
 	ASSERT_LE(0, regions);
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, MIB, RW));
+	addr = attached(fd, 0, MIB);
+	ASSERT_NE(NULL, addr);
 	ASSERT_OK(close(fd));
 	EXPECT_EQ(regions + 1, sys_mshare("regions"));
 	fill(addr, MIB, 1);
@@ -92,10 +90,8 @@ TEST(the_memory_is_freed_after_the_last_one)
 	int fd = region(GIB), i;
 	char *addr;
 
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, 32 * MIB, RW));
+	addr = attached(fd, 0, 32 * MIB);
+	ASSERT_NE(NULL, addr);
 	fill(addr, 32 * MIB, 1);
 	EXPECT_LE(shmem + 30 * 1024, meminfo("Shmem:"));
 	EXPECT_LE(tables + 17 * PAGE, sys_mshare("pgtable_bytes"));

@@ -22,10 +22,8 @@ FIXTURE(map) {
 
 FIXTURE_SETUP(map)
 {
-	self->fd = region(GIB);
-	ASSERT_LE(0, self->fd);
-	self->addr = mshare_attach(self->fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, self->addr);
+	self->addr = filled_region(&self->fd, 0, 0);
+	ASSERT_NE(NULL, self->addr);
 }
 
 FIXTURE_TEARDOWN(map)

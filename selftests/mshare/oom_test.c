@@ -7,8 +7,6 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <time.h>
 
 FIXTURE(oom) {
@@ -17,44 +15,22 @@ FIXTURE(oom) {
 	char *addr;
 };
 
-static char *in(FIXTURE_DATA(oom) *self, const char *file)
-{
-	static char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", self->dir, file);
-	return path;
-}
-
 FIXTURE_SETUP(oom)
 {
-	int pair[2];
-	pid_t pid;
-
-	sprintf(self->dir, "/sys/fs/cgroup/mst.%d", getpid());
-	write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	if (mkdir(self->dir, 0755) || access(in(self, "memory.current"), F_OK))
+	if (!cgroup_make(self->dir, sizeof(self->dir)))
 		SKIP(return, "no cgroup2 with memory: %m");
-	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		CHILD_CHECK(write_text(in(self, "cgroup.procs"), "0"));
-		send_fd(pair[0], region(GIB));
-		_exit(0);
-	}
-	self->fd = receive_fd(pair[1]);
-	ASSERT_EQ(0, wait_for(pid));
+	self->fd = cgroup_region(self->dir, GIB);
 	ASSERT_LE(0, self->fd);
 	self->addr = mshare_attach(self->fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, self->addr);
-	ASSERT_TRUE(write_text(in(self, "memory.swap.max"), "0"));
-	ASSERT_TRUE(write_number(in(self, "memory.max"), 8 * MIB));
+	ASSERT_TRUE(write_text(cgroup_file(self->dir, "memory.swap.max"), "0"));
+	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), 8 * MIB));
 }
 
 FIXTURE_TEARDOWN(oom)
 {
 	/* With room again it goes on. */
-	EXPECT_TRUE(write_text(in(self, "memory.max"), "max"));
+	EXPECT_TRUE(write_text(cgroup_file(self->dir, "memory.max"), "max"));
 	fill(self->addr, 16 * MIB, 1);
 	EXPECT_EQ(0, wrong(self->addr, 16 * MIB, 1));
 	EXPECT_OK(mshare_detach(self->addr, 0));

@@ -11,12 +11,8 @@ FIXTURE(protect) {
 
 FIXTURE_SETUP(protect)
 {
-	self->fd = region(GIB);
-	ASSERT_LE(0, self->fd);
-	self->addr = mshare_attach(self->fd, NULL, MSHARE_ATTACH_EXEC);
-	ASSERT_NE(MAP_FAILED, self->addr);
-	ASSERT_EQ(0, map_anon(self->fd, 0, MIB, RW));
-	fill(self->addr, MIB, 1);
+	self->addr = filled_region(&self->fd, MSHARE_ATTACH_EXEC, MIB);
+	ASSERT_NE(NULL, self->addr);
 }
 
 FIXTURE_TEARDOWN(protect)

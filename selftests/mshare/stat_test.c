@@ -143,10 +143,8 @@ TEST(fdinfo_says_the_same)
 	unsigned int i;
 	char *addr;
 
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, MIB, RW));
+	addr = attached(fd, 0, MIB);
+	ASSERT_NE(NULL, addr);
 	fill(addr, MIB, 1);
 	st = stat_of(fd);
 	for (i = 0; i < 12; i++) {

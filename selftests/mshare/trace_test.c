@@ -54,10 +54,8 @@ TEST_F(trace, each_event_fires)
 	ASSERT_TRUE(write_text(TRACING "tracing_on", "1"));
 	ASSERT_TRUE(write_text(TRACING "events/mshare/enable", "1"));
 	fd = region(GIB);
-	ASSERT_LE(0, fd);
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	ASSERT_EQ(0, map_anon(fd, 0, PAGE, RW));
+	addr = attached(fd, 0, PAGE);
+	ASSERT_NE(NULL, addr);
 	addr[0] = 1;
 	ASSERT_OK(mshare_protect(fd, 0, PAGE, PROT_READ, 0));
 	ASSERT_OK(mshare_unmap(fd, 0, PAGE, 0));

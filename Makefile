@@ -8,7 +8,8 @@ SHELL := /bin/bash
 PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl-dev \
 	kmod cpio rsync xz-utils patch ccache perl binutils file \
 	qemu-system-x86 busybox-static e2fsprogs util-linux \
-	sparse shellcheck mandoc groff gdb strace
+	sparse shellcheck mandoc groff gdb strace \
+	g++ pkg-config valgrind
 
 CONFIGS := kernel/configs
 # An empty series leaves a kernel without our Kconfig.
@@ -31,6 +32,9 @@ help:
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
 	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
 	@echo 'make tests        build/selftests/ and build/libmshare/'
+	@echo 'make install      the library, its headers and manual; make uninstall:'
+	@echo '                  [DESTDIR=] [prefix=/usr/local] [libdir=] [includedir=] [mandir=]'
+	@echo 'make check-lib    tests of the library that need no kernel of ours'
 	@echo 'make deps         installs the Debian packages that all this needs'
 	@echo 'make clean        removes build/'
 	@echo 'Variables: JOBS=n, MUTATION=name (selftests/mutations/), LINUX_TARBALL=file,'
@@ -68,6 +72,13 @@ tests: deps
 	@kernel/prepare
 	@$(MAKE) -s -f libmshare/Makefile BUILD=$(CURDIR)/build
 	@$(MAKE) -s -f selftests/mshare/Makefile BUILD=$(CURDIR)/build
+
+# Neither needs the kernel source.
+install uninstall:
+	@$(MAKE) -s -f libmshare/Makefile BUILD=$(CURDIR)/build $@
+
+check-lib: deps
+	@libmshare/check
 
 # The guest's /tmp hides the host's: a file from there has to be shared.
 FILE = $(shell . kernel/BASE && echo $$TARBALL)
@@ -116,4 +127,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo lint mutate stress check-long clean
+.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo lint mutate stress check-long clean install uninstall check-lib

@@ -3,8 +3,13 @@
  * libmshare - system calls to share page tables between processes
  *
  * Flags, structures and limits are in <linux/mshare.h>, the manual is
- * mshare(7).  Every call returns -1 and sets errno when it fails, except
- * mshare_attach(), which returns MAP_FAILED.
+ * libmshare(3) and mshare(7).  Offsets and sizes are in bytes.
+ *
+ * What fails sets errno, and returns -1 unless stated otherwise.  What is not
+ * mentioned as changed has not changed.  No function allocates memory, keeps
+ * state of its own or starts a thread.  All of them may be called in signal
+ * handlers, and by several threads at a time that do not write to the same
+ * struct mshare_region.
  */
 #ifndef MSHARE_H
 #define MSHARE_H
@@ -18,15 +23,18 @@ extern "C" {
 #endif
 
 /*
+ * The system calls, each with a page of its own in section 2 of the manual.
+ */
+
+/*
  * Makes a region of size 0 and returns a file descriptor for it; set the size
  * with ftruncate(2).  NAME is what people see in /proc/PID/maps.
- * mshare_create(NULL, MSHARE_QUERY_ABI) returns the level of the kernel's ABI.
  */
 int mshare_create(const char *name, unsigned int flags);
 
 /*
  * Places the region in the calling process, at ADDR or, if that is NULL, where
- * the kernel finds room.  Returns the address.
+ * the kernel finds room.  Returns the address, or MAP_FAILED.
  */
 void *mshare_attach(int fd, void *addr, unsigned int flags);
 
@@ -53,6 +61,111 @@ int mshare_advise(int fd, uint64_t offset, uint64_t length, int advice,
 /* Fills ST, of SIZE bytes, with what the kernel knows about the region. */
 int mshare_stat(int fd, struct mshare_stat *st, size_t size,
 		unsigned int flags);
+
+/*
+ * Conveniences
+ */
+
+/*
+ * The level of the kernel's ABI, 1 or more, with errno as it was; or 0 where
+ * the calls cannot be used, and then errno says how that was found:
+ *
+ *	ENOSYS		the kernel has no call at that number
+ *	EPERM		a filter such as seccomp(2) refuses it
+ *	EOPNOTSUPP	the kernel has the calls, but not on this machine
+ *	EPROTO		something else answers at that number
+ *
+ * Creates nothing.  Level 1 does not promise that mshare_create() is enabled,
+ * see /sys/kernel/mm/mshare/enabled.
+ */
+int mshare_abi_version(void);
+
+/*
+ * A region that is attached.  What one of the next two functions has filled in
+ * belongs to the caller, until mshare_region_close().
+ */
+struct mshare_region {
+	int fd;
+	unsigned int flags;	/* MSHARE_ATTACH_*: how it is attached */
+	void *addr;		/* where */
+	uint64_t size;		/* how much of it can be reached */
+};
+
+/*
+ * Makes a region of SIZE bytes, a multiple of 4096, maps read-write anonymous
+ * memory in all of it and attaches it, at an address that the kernel picks.
+ * NAME and FLAGS are those of mshare_create(), without MSHARE_QUERY_ABI.
+ * Memory is allocated when it is accessed, but all of it counts for what the
+ * system commits itself to, as with mmap(2) (ENOMEM).
+ *
+ * Returns 0.  If it fails, with an errno of mshare_create(), ftruncate(2),
+ * mshare_map() or mshare_attach(), there is no region and *REGION is as it was.
+ * EINVAL: FLAGS has MSHARE_QUERY_ABI, or SIZE is 0 or no multiple of 4096.
+ * EFBIG: SIZE is above 32 TiB.
+ */
+int mshare_region_create(struct mshare_region *region, const char *name,
+			 uint64_t size, unsigned int flags);
+
+/*
+ * Attaches the region of FD, at an address that the kernel picks, with the
+ * FLAGS of mshare_attach().  From then on FD is part of *REGION.
+ *
+ * Returns 0.  If it fails, with an errno of fstat(2) or mshare_attach(), FD
+ * stays the caller's and *REGION is as it was.  *REGION does not follow a region
+ * that grows later.  Nobody may shrink and grow it again during the call: SIZE
+ * could then be larger than what is attached.
+ */
+int mshare_region_attach(struct mshare_region *region, int fd,
+			 unsigned int flags);
+
+/*
+ * Detaches the region and closes its descriptor; leaves FD -1, ADDR NULL and
+ * SIZE 0.  Returns 0.  If it fails, with an errno of mshare_detach(), the
+ * region stays as it was.  EINVAL: it is closed already.
+ */
+int mshare_region_close(struct mshare_region *region);
+
+/*
+ * The address of what is at OFFSET; NULL with EINVAL if that is not below SIZE.
+ * Offsets are what processes can tell each other about: addresses may differ.
+ */
+void *mshare_ptr(const struct mshare_region *region, uint64_t offset);
+
+/*
+ * The offset of what is at PTR; MSHARE_ANY_OFFSET with EINVAL if PTR does not
+ * point into the SIZE bytes of the region.
+ */
+uint64_t mshare_offset(const struct mshare_region *region, const void *ptr);
+
+/*
+ * Sends FD, of a region or anything else, with one byte of data over a
+ * connected Unix domain socket.  Returns 0.  If it fails, with an errno of
+ * sendmsg(2), nothing was sent; there is no SIGPIPE.
+ * EAFNOSUPPORT: SOCKET is no Unix domain socket.
+ */
+int mshare_send_fd(int socket, int fd);
+
+/*
+ * Receives what mshare_send_fd() has sent.  Returns the new file descriptor,
+ * with the close-on-exec flag set; it need not be one of a region.
+ * Fails with an errno of recvmsg(2), or
+ *
+ *	ECONNRESET	the other side is closed and nothing is left to read
+ *	EPROTO		not one byte with one descriptor: the byte, or message,
+ *			is consumed, and all descriptors of it are closed
+ *	EMFILE		no descriptor is free, or a security module refused to
+ *			install it: the message is consumed
+ */
+int mshare_recv_fd(int socket);
+
+/*
+ * Opens the region of FD once more, for reading only and with the
+ * close-on-exec flag set: for those who shall not write.  Returns the new file
+ * descriptor.  The owner of the region, and who may write to the file that it
+ * is, can reopen that for writing.  Fails with an errno of mshare_stat() or
+ * open(2); ENOENT: /proc is not mounted.
+ */
+int mshare_reopen_rdonly(int fd);
 
 #ifdef __cplusplus
 }

@@ -11,7 +11,7 @@
 
 ALL='abi_test create_test attach_test map_test unmap_test protect_test advise_test stat_test
 access_test memcalls_test fork_test lifetime_test owner_test tlb_test futex_test sysfs_test
-charge_test trace_test procfs_test notifier_test fault_test'
+charge_test trace_test procfs_test notifier_test fault_test examples_test'
 PAGING='attach_test access_test fork_test lifetime_test tlb_test fault_test unmap_test protect_test'
 
 dir=$1

@@ -13,6 +13,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -202,6 +203,35 @@ int memfd(uint64_t size, unsigned int flags)
 		return -1;
 	}
 	return fd;
+}
+
+int file_on(const char *type, unsigned long flags, uint64_t size)
+{
+	char dir[] = "/tmp/mst.XXXXXX", path[64];
+	int fd = -1;
+
+	if (!mkdtemp(dir))
+		return -1;
+	if (!mount("none", dir, type, flags, NULL)) {
+		snprintf(path, sizeof(path), "%s/file", dir);
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (fd >= 0 && ftruncate(fd, size)) {
+			close(fd);
+			fd = -1;
+		}
+		umount2(dir, MNT_DETACH);
+	}
+	rmdir(dir);
+	return fd;
+}
+
+bool swap_on(const char *path)
+{
+	char cmd[256];
+
+	snprintf(cmd, sizeof(cmd),
+		 "{ mkswap %s || busybox mkswap %s; } >/dev/null 2>&1", path, path);
+	return !system(cmd) && !swapon(path, 0);
 }
 
 int loop_device(uint64_t size, char *path, size_t path_size)
@@ -397,10 +427,10 @@ bool sys_mshare_becomes(const char *name, long long value)
 {
 	int i;
 
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 2000; i++) {
 		if (sys_mshare(name) == value)
 			return true;
-		sleep_ms(50);
+		sleep_ms(5);
 	}
 	fprintf(stderr, "# /sys/kernel/mm/mshare/%s stays at %lld, not %lld\n", name,
 		sys_mshare(name), value);

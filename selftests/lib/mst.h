@@ -74,6 +74,13 @@ int cgroup_region(const char *dir, uint64_t size);
 
 /* Memory of the kernel's file systems that a test can use as an object. */
 int memfd(uint64_t size, unsigned int flags);
+/*
+ * A new file of SIZE bytes, open for reading and writing, on a new mount of that
+ * type which goes with it; -1 if there is none.
+ */
+int file_on(const char *type, unsigned long flags, uint64_t size);
+/* Makes a file or device swap space and uses it; false if that cannot be. */
+bool swap_on(const char *path);
 /* An ext4 file system made on a loop device, mounted at the path returned, or NULL. */
 const char *disk_mount(void);
 /* A loop device over memory; its name is left in PATH. */

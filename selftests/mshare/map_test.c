@@ -93,17 +93,7 @@ TEST_F(map, memfd)
 
 TEST_F(map, tmpfs_file)
 {
-	char dir[] = "/tmp/mst.XXXXXX", path[64];
-	int file;
-
-	ASSERT_NE(NULL, mkdtemp(dir));
-	ASSERT_OK(mount("none", dir, "tmpfs", 0, NULL));
-	sprintf(path, "%s/file", dir);
-	file = open(path, O_RDWR | O_CREAT, 0600);
-	ASSERT_LE(0, file);
-	ASSERT_OK(umount2(dir, MNT_DETACH));
-	rmdir(dir);
-	check_file_object(_metadata, self->fd, self->addr, file);
+	check_file_object(_metadata, self->fd, self->addr, file_on("tmpfs", 0, 64 * KIB));
 }
 
 TEST_F(map, disk_file)
@@ -604,20 +594,12 @@ TEST_F(map, seals_apply)
 
 TEST_F(map, noexec_mounts_apply)
 {
-	char dir[] = "/tmp/mst.XXXXXX", path[64];
-	int file;
+	int file = file_on("tmpfs", MS_NOEXEC, PAGE);
 
-	ASSERT_NE(NULL, mkdtemp(dir));
-	ASSERT_OK(mount("none", dir, "tmpfs", MS_NOEXEC, NULL));
-	sprintf(path, "%s/file", dir);
-	file = open(path, O_RDWR | O_CREAT, 0600);
 	ASSERT_LE(0, file);
-	ASSERT_OK(ftruncate(file, PAGE));
 	EXPECT_ERR(EPERM, map_file(self->fd, 0, PAGE, PROT_READ | PROT_EXEC, file));
 	ASSERT_EQ(0, map_file(self->fd, 0, PAGE, PROT_READ, file));
 	EXPECT_ERR(EACCES, mshare_protect(self->fd, 0, PAGE, PROT_READ | PROT_EXEC, 0));
-	EXPECT_OK(umount2(dir, MNT_DETACH));
-	rmdir(dir);
 }
 
 TEST_F(map, flags_of_mmap)

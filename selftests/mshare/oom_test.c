@@ -49,7 +49,10 @@ TEST_F(oom, an_access_from_outside_gets_SIGBUS)
 	EXPECT_LT(4 * MIB, i);
 	/* It never spins. */
 	EXPECT_GE(60, time(NULL) - start);
-	EXPECT_EQ(SIGBUS, try_store(self->addr + i, 1) >> 8);
+	/* And again, but for what a CPU had charged in advance. */
+	for (fault = 0; i < 16 * MIB && !fault; i += PAGE)
+		fault = try_store(self->addr + i, 1);
+	EXPECT_EQ(SIGBUS, fault >> 8);
 }
 
 TEST_F(oom, the_kernel_gets_EFAULT_and_populate_ENOMEM)

@@ -23,8 +23,9 @@ all)
 	for name in "$dir"/*_test; do
 		[ "${name##*/}" = oom_test ] || set -- "$@" "$name"
 	done ;;
-# shellcheck disable=SC2086 # a list of words
-paging) set -- $PAGING ;;
+paging)
+	# shellcheck disable=SC2086 # a list of words
+	set -- $PAGING ;;
 esac
 
 tmp=$(mktemp -d) || exit 2

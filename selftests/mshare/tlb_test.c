@@ -15,7 +15,12 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
 
 #define NEED_CPUS(n) do {							\
 	if (cpus() < (n))							\
@@ -32,6 +37,9 @@ struct control {
 	volatile uint64_t stale;
 	volatile uint64_t value;
 };
+
+/* control.fault of a guest that was told to end. */
+#define WAS_TOLD	(-1)
 
 static struct control *control(void)
 {
@@ -68,9 +76,9 @@ static bool running(struct control *ctl)
 	if (!await(&ctl->ready, 30))
 		return false;
 	from = ctl->beats;
-	while (ctl->beats < from + 1000)
+	while (ctl->beats < from + 1000 && !ctl->fault)
 		;
-	return true;
+	return !ctl->fault;
 }
 
 /* For a guest that should fault and may go on with its old translation instead. */
@@ -88,169 +96,295 @@ static void end_of_guest(struct __test_metadata *_metadata, struct control *ctl,
 	EXPECT_EQ(fault, ctl->fault) {
 		TH_LOG("the guest went on for %ju beats", (uintmax_t)ctl->stale);
 	}
+	munmap(ctl, PAGE);
 }
 
-/* T1: loads in user mode while another process unmaps. */
-TEST(unmap_stops_a_reader_on_another_cpu)
+/* What a guest does all the time, and what it must not do after the change. */
+enum loop {
+	LOADS,		/* any load */
+	STORES,		/* any store */
+	VALUES,		/* a load that finds anything but control.value */
+	LATER,		/* the same, but it loads nothing while the change is made */
+};
+
+/* A process with an attachment at AT that is busy with the page at OFFSET. */
+static pid_t guest(struct control *ctl, int fd, void *at, uint64_t offset, int cpu,
+		   enum loop loop)
 {
-	int round;
+	pid_t pid = fork();
+	volatile uint64_t *p;
 
-	NEED_CPUS(2);
-	for (round = 0; round < 5; round++) {
-		struct control *ctl = control();
-		int fd = region(GIB);
-		pid_t pid;
+	if (pid)
+		return pid;
+	p = mshare_attach(fd, at, 0);
+	CHILD_CHECK(p != MAP_FAILED && pin(cpu));
+	die_by_fault(ctl);
+	p += offset / sizeof(*p);
+	*p = 1;
+	(void)*p;
+	ctl->ready = 1;
+	while (!ctl->done) {
+		bool after = ctl->go;
+		uint64_t value;
 
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, map_anon(fd, 0, PAGE, RW));
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			volatile char *p = mshare_attach(fd, NULL, 0);
-
-			CHILD_CHECK(p != MAP_FAILED && pin(1));
-			die_by_fault(ctl);
-			*p = 1;
-			ctl->ready = 1;
-			for (;;) {
-				bool after = ctl->go;
-
-				(void)*p;
-				ctl->beats++;
-				if (after)
-					ctl->stale++;
-			}
-		}
-		ASSERT_TRUE(pin(0));
-		ASSERT_TRUE(running(ctl));
-		ASSERT_OK(mshare_unmap(fd, 0, PAGE, 0));
-		ctl->go = 1;
-		end_of_guest(_metadata, ctl, pid, FAULT_MAPERR);
-		close(fd);
+		ctl->beats++;
+		if (loop == LATER && !after)
+			continue;
+		value = loop == STORES ? ++*p : *p;
+		if (after && (loop < VALUES || value != ctl->value))
+			ctl->stale++;
 	}
+	ctl->fault = WAS_TOLD;
+	_exit(0);
 }
 
-/* T2: no store may land when protect has returned. */
-TEST(protect_stops_a_writer_on_another_cpu)
+/* A region with a file, and the page of it that a guest is busy with. */
+struct place {
+	int fd;
+	int file;
+	volatile uint64_t *plain;	/* that page, through mmap(2) of the file */
+	struct control *ctl;
+};
+
+#define FILE_SIZE	(2 * HUGE)
+#define BUSY		(5 * PAGE)
+
+typedef int change_fn(struct place *at);
+
+/*
+ * The guest on CPU 1 is in its loop, a process that has nothing attached makes
+ * the change on CPU 0; when that has returned the guest must not do what LOOP
+ * says, and end by FAULT.
+ */
+static void changed_under_a_guest(struct __test_metadata *_metadata, enum loop loop,
+				  change_fn *prepare, change_fn *change, int fault)
 {
 	int round;
 
 	NEED_CPUS(2);
-	for (round = 0; round < 5; round++) {
-		struct control *ctl = control();
-		int fd = region(GIB);
-		volatile uint64_t *mine;
+	for (round = 0; round < 3; round++) {
+		struct place at = {
+			.fd = region(GIB),
+			.file = memfd(FILE_SIZE, 0),
+			.ctl = control(),
+		};
+		char *plain = mmap(NULL, FILE_SIZE, RW, MAP_SHARED, at.file, 0);
 		uint64_t value;
 		pid_t pid;
 
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, map_anon(fd, 0, PAGE, RW));
-		pid = fork();
+		ASSERT_LE(0, at.fd);
+		ASSERT_LE(0, at.file);
+		ASSERT_NE(MAP_FAILED, plain);
+		at.plain = (void *)(plain + BUSY);
+		ASSERT_EQ(0, map_file(at.fd, 0, FILE_SIZE, RW, at.file));
+		if (prepare)
+			ASSERT_OK(prepare(&at));
+		pid = guest(at.ctl, at.fd, NULL, BUSY, 1, loop);
 		ASSERT_LE(0, pid);
-		if (!pid) {
-			volatile uint64_t *p = mshare_attach(fd, NULL, 0);
-
-			CHILD_CHECK(p != MAP_FAILED && pin(1));
-			die_by_fault(ctl);
-			*p = 1;
-			ctl->ready = 1;
-			for (;;) {
-				bool after = ctl->go;
-
-				(*p)++;
-				ctl->beats++;
-				if (after)
-					ctl->stale++;
-			}
-		}
-		mine = mshare_attach(fd, NULL, 0);
-		ASSERT_NE(MAP_FAILED, mine);
 		ASSERT_TRUE(pin(0));
-		ASSERT_TRUE(running(ctl));
-		ASSERT_OK(mshare_protect(fd, 0, PAGE, PROT_READ, 0));
-		value = *mine;
-		ctl->go = 1;
+		ASSERT_TRUE(running(at.ctl));
+		EXPECT_OK(change(&at));
+		if (loop == STORES)
+			value = *at.plain;
+		at.ctl->go = 1;
 		sleep_ms(20);
-		EXPECT_EQ(value, *mine);
-		end_of_guest(_metadata, ctl, pid, FAULT_ACCERR);
-		EXPECT_EQ(value, *mine);
-		close(fd);
+		if (loop >= VALUES)
+			at.ctl->done = 1;
+		if (loop == STORES)
+			EXPECT_EQ(value, *at.plain);
+		end_of_guest(_metadata, at.ctl, pid, fault);
+		if (loop == STORES)
+			EXPECT_EQ(value, *at.plain);
+		munmap(plain, FILE_SIZE);
+		close(at.fd);
+		close(at.file);
 	}
 }
 
-/* A hole punched into the file behind, by a process that has nothing attached. */
-TEST(a_hole_in_the_file_stops_a_reader_on_another_cpu)
+/* T1: loads in user mode while another process unmaps. */
+static int unmap_page(struct place *at)
 {
-	int round;
+	return mshare_unmap(at->fd, BUSY, PAGE, 0);
+}
 
-	NEED_CPUS(2);
-	for (round = 0; round < 5; round++) {
-		struct control *ctl = control();
-		int fd = region(GIB), file = memfd(4 * PAGE, 0);
-		pid_t pid;
+TEST(unmap_stops_a_reader_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, LOADS, NULL, unmap_page, FAULT_MAPERR);
+}
 
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, map_file(fd, 0, 4 * PAGE, RW, file));
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			volatile char *p = mshare_attach(fd, NULL, 0);
+static int unmap_tables(struct place *at)
+{
+	return mshare_unmap(at->fd, 0, FILE_SIZE, 0);
+}
 
-			CHILD_CHECK(p != MAP_FAILED && pin(1));
-			die_by_fault(ctl);
-			*p = 1;
-			ctl->ready = 1;
-			while (!ctl->done) {
-				bool after = ctl->go;
-				char c = *p;
+TEST(unmap_of_whole_page_tables_stops_a_reader_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, LOADS, NULL, unmap_tables, FAULT_MAPERR);
+}
 
-				ctl->beats++;
-				if (after && c)
-					ctl->stale++;
-			}
-			ctl->fault = -1;
-			_exit(0);
-		}
-		ASSERT_TRUE(pin(0));
-		ASSERT_TRUE(running(ctl));
-		ASSERT_OK(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE));
-		ctl->go = 1;
-		sleep_ms(20);
-		ctl->done = 1;
-		end_of_guest(_metadata, ctl, pid, -1);
-		close(fd);
-		close(file);
-	}
+/* T2: no store may land when protect has returned. */
+static int protect_read(struct place *at)
+{
+	return mshare_protect(at->fd, BUSY, PAGE, PROT_READ, 0);
+}
+
+TEST(protect_stops_a_writer_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, STORES, NULL, protect_read, FAULT_ACCERR);
+}
+
+static int protect_none(struct place *at)
+{
+	return mshare_protect(at->fd, BUSY, PAGE, PROT_NONE, 0);
+}
+
+TEST(PROT_NONE_stops_a_reader_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, LOADS, NULL, protect_none, FAULT_ACCERR);
+}
+
+static int replace(struct place *at)
+{
+	return map_obj(at->fd, BUSY, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+		BUSY ? 0 : -1;
+}
+
+TEST(a_new_object_in_its_place_is_seen_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, VALUES, NULL, replace, WAS_TOLD);
+}
+
+static int punch(struct place *at)
+{
+	at->ctl->value = 0;
+	return fallocate(at->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BUSY, PAGE);
+}
+
+TEST(a_hole_in_the_file_is_seen_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, VALUES, NULL, punch, WAS_TOLD);
+}
+
+static int advise_remove(struct place *at)
+{
+	return mshare_advise(at->fd, BUSY, PAGE, MADV_REMOVE, 0);
+}
+
+TEST(MADV_REMOVE_is_seen_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, VALUES, NULL, advise_remove, WAS_TOLD);
+}
+
+static int truncate_file(struct place *at)
+{
+	return ftruncate(at->file, PAGE);
+}
+
+TEST(truncation_of_the_file_stops_a_reader_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, LOADS, NULL, truncate_file, FAULT_BUS);
+}
+
+/* No CPU holds pages that it is yet to put on the LRU: they could not be moved. */
+static bool drained(void)
+{
+	return write_text("/proc/sys/vm/drop_caches", "1");
 }
 
 /*
- * T3: a guest with one or two attachments at places of its own has touched
- * PAGES pages; the suspected page is probed first, before a SIGSEGV flushes.
- * Even pages go through the first attachment and odd ones through the second.
+ * T7: the memory moves; who still uses the old page does not see the new value.
+ * A guest that faults meanwhile holds the page, and it stays where it is.
  */
-static void ranges(struct __test_metadata *_metadata, int pages, int attachments, int first)
+static int migrate(struct place *at)
 {
+	if (!drained() || madvise((void *)at->plain, PAGE, MADV_SOFT_OFFLINE))
+		return -1;
+	at->ctl->value = *at->plain = 77;
+	return 0;
+}
+
+TEST(a_page_that_migrates_is_followed_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, LATER, NULL, migrate, WAS_TOLD);
+}
+
+static int collapse(struct place *at)
+{
+	*at->plain = 1;
+	/* Collapsing wants to find a page table. */
+	if (mshare_advise(at->fd, 0, PAGE, MADV_POPULATE_READ, 0) ||
+	    mshare_advise(at->fd, 0, HUGE, MADV_COLLAPSE, 0))
+		return -1;
+	at->ctl->value = *at->plain = 77;
+	return 0;
+}
+
+TEST(pages_that_become_a_huge_page_are_followed_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, LATER, NULL, collapse, WAS_TOLD);
+}
+
+/*
+ * The hole alone would not show: the old page is filled with zeroes.  Nor would
+ * the new value, were the old page the first to be used again.
+ */
+static int punch_and_fill(struct place *at)
+{
+	if (!drained() || punch(at))
+		return -1;
+	if (mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
+		return -1;
+	at->ctl->value = *at->plain = 88;
+	return 0;
+}
+
+TEST(a_hole_in_a_huge_page_is_seen_on_another_cpu)
+{
+	changed_under_a_guest(_metadata, VALUES, collapse, punch_and_fill, WAS_TOLD);
+}
+
+/*
+ * T3, C3: a guest with one or two attachments at places of its own, and a second
+ * region if REGIONS is 2, has touched PAGES pages; the suspected page is probed
+ * first, before a SIGSEGV flushes.  Even pages go through the first attachment
+ * and odd ones through the second.  The second region's pages have other numbers.
+ */
+static void ranges(struct __test_metadata *_metadata, int pages, int attachments, int regions,
+		   int first)
+{
+	const uint64_t other = 64 * PAGE;
 	struct control *ctl = control();
-	int fd = region(GIB), i;
+	int fd[2], i;
 	pid_t pid;
 
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, map_anon(fd, 0, pages * PAGE, RW));
+	for (i = 0; i < regions; i++) {
+		fd[i] = region(GIB);
+		ASSERT_LE(0, fd[i]);
+		ASSERT_EQ(i * other, map_anon(fd[i], i * other, pages * PAGE, RW));
+	}
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		volatile char *at[2];
+		volatile char *at[2], *second;
 
 		CHILD_CHECK(pin(1));
 		alarm(60);
-		at[0] = mshare_attach(fd, (void *)(3 * SLOT), 0);
-		at[1] = attachments > 1 ? mshare_attach(fd, (void *)(8 * SLOT), 0) : at[0];
+		at[0] = mshare_attach(fd[0], (void *)(3 * SLOT), 0);
+		at[1] = attachments > 1 ? mshare_attach(fd[0], (void *)(8 * SLOT), 0) : at[0];
+		second = regions > 1 ? mshare_attach(fd[1], (void *)(5 * SLOT), 0) + other : NULL;
 		CHILD_CHECK(at[0] != MAP_FAILED && at[1] != MAP_FAILED);
-		for (i = 0; i < pages; i++)
+		CHILD_CHECK(second != MAP_FAILED + other);
+		for (i = 0; i < pages; i++) {
 			at[i & 1][i * PAGE] = 1;
+			if (second)
+				second[i * PAGE] = 1;
+		}
 		/* Once more: the TLB has them when the first faults are over. */
-		for (i = 0; i < pages; i++)
+		for (i = 0; i < pages; i++) {
 			ctl->value += at[i & 1][i * PAGE];
+			if (second)
+				ctl->value += second[i * PAGE];
+		}
 		ctl->ready = 1;
 		while (!ctl->go)
 			;
@@ -258,35 +392,57 @@ static void ranges(struct __test_metadata *_metadata, int pages, int attachments
 		do {
 			if (try_load(at[i & 1] + i * PAGE) != FAULT_MAPERR)
 				ctl->stale++;
+			if (second && try_load(second + i * PAGE) != FAULT_MAPERR)
+				ctl->stale++;
 			i = (i + 1) % pages;
 		} while (i != first);
 		_exit(0);
 	}
 	ASSERT_TRUE(pin(0));
 	ASSERT_TRUE(await(&ctl->ready, 30));
-	ASSERT_OK(mshare_unmap(fd, 0, pages * PAGE, 0));
+	/* The one that is probed first is the one whose flush came last, or not. */
+	for (i = 0; i < regions; i++) {
+		int r = first & 1 ? i : regions - 1 - i;
+
+		ASSERT_OK(mshare_unmap(fd[r], r * other, pages * PAGE, 0));
+	}
 	ctl->go = 1;
 	EXPECT_EQ(0, wait_for(pid));
-	EXPECT_EQ(pages, ctl->value);
+	EXPECT_EQ(pages * regions, ctl->value);
 	EXPECT_EQ(0, ctl->stale) {
-		TH_LOG("%d pages, %d attachments, first page %d: %ju stale", pages, attachments,
-		       first, (uintmax_t)ctl->stale);
+		TH_LOG("%d pages, %d attachments, %d regions, first page %d: %ju stale", pages,
+		       attachments, regions, first, (uintmax_t)ctl->stale);
 	}
-	close(fd);
+	for (i = 0; i < regions; i++)
+		close(fd[i]);
 	munmap(ctl, PAGE);
 }
 
-TEST(every_attachment_of_a_guest_is_flushed_for_1_33_and_34_pages)
+static void all_ranges(struct __test_metadata *_metadata, int pages)
 {
-	static const int pages[] = { 1, 33, 34 };
-	unsigned int i;
-	int attachments, first;
+	int attachments, regions, first;
 
 	NEED_CPUS(2);
-	for (i = 0; i < 3; i++)
-		for (attachments = 1; attachments <= 2; attachments++)
-			for (first = 0; first < pages[i]; first += first < 4 ? 1 : 5)
-				ranges(_metadata, pages[i], attachments, first);
+	for (attachments = 1; attachments <= 2; attachments++)
+		for (regions = 1; regions <= 2; regions++)
+			for (first = 0; first < pages; first += first < 2 ? 1 : 15)
+				ranges(_metadata, pages, attachments, regions, first);
+}
+
+/* What is flushed page by page (up to 33) and what is not. */
+TEST(every_attachment_of_a_guest_is_flushed_for_1_page)
+{
+	all_ranges(_metadata, 1);
+}
+
+TEST(every_attachment_of_a_guest_is_flushed_for_33_pages)
+{
+	all_ranges(_metadata, 33);
+}
+
+TEST(every_attachment_of_a_guest_is_flushed_for_34_pages)
+{
+	all_ranges(_metadata, 34);
 }
 
 TEST(guests_on_several_cpus_lose_it_together)
@@ -299,24 +455,8 @@ TEST(guests_on_several_cpus_lose_it_together)
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, map_anon(fd, 0, 8 * PAGE, RW));
 	for (i = 0; i < 2; i++) {
-		pid[i] = fork();
+		pid[i] = guest(ctl[i], fd, (void *)((i + 2) * SLOT), i * PAGE, 1 + i, LOADS);
 		ASSERT_LE(0, pid[i]);
-		if (!pid[i]) {
-			volatile char *p = mshare_attach(fd, (void *)((i + 2) * SLOT), 0);
-
-			CHILD_CHECK(p != MAP_FAILED && pin(1 + i));
-			die_by_fault(ctl[i]);
-			p[i * PAGE] = 1;
-			ctl[i]->ready = 1;
-			for (;;) {
-				bool after = ctl[i]->go;
-
-				(void)p[i * PAGE];
-				ctl[i]->beats++;
-				if (after)
-					ctl[i]->stale++;
-			}
-		}
 	}
 	ASSERT_TRUE(pin(0));
 	ASSERT_TRUE(running(ctl[0]));
@@ -328,41 +468,148 @@ TEST(guests_on_several_cpus_lose_it_together)
 	end_of_guest(_metadata, ctl[1], pid[1], FAULT_MAPERR);
 }
 
-/* T4: the guest sleeps, its CPU is idle and lazily keeps its page tables. */
-static void lazy(struct __test_metadata *_metadata, uint64_t length)
+/*
+ * C7: on CPU 1 processes take turns, with the first region, both, the second and
+ * none attached; each follows each, itself too.  A new object comes in both
+ * regions while a process looks, and another one while it sleeps.
+ */
+static const int order[] = { 0, 0, 1, 0, 2, 0, 3, 1, 1, 2, 1, 3, 2, 2, 3, 3, 0 };
+
+static void takes_turns(struct control *ctl, const int *fd, int has, int wake)
 {
+	volatile uint64_t *p[2] = {};
+	int r, turn;
+
+	CHILD_CHECK(pin(1));
+	alarm(60);
+	for (r = 0; r < 2; r++) {
+		if (has & 1 << r)
+			p[r] = mshare_attach(fd[r], (void *)((3 + 2 * r) * SLOT), 0);
+		CHILD_CHECK(p[r] != MAP_FAILED);
+	}
+	while (read(wake, &turn, sizeof(turn)) == sizeof(turn)) {
+		for (r = 0; r < 2; r++)
+			if (p[r] && *p[r] != ctl->value)
+				ctl->stale++;
+		ctl->ready = turn;
+		while (ctl->go != turn)
+			;
+		for (r = 0; r < 2; r++)
+			if (p[r] && *p[r] != ctl->value)
+				ctl->stale++;
+		ctl->done = turn;
+	}
+	_exit(0);
+}
+
+/* Objects whose first word is the number of this one. */
+static bool next_objects(struct control *ctl, const int *fd)
+{
+	uint64_t value = ctl->value + 1;
+	int file = memfd(PAGE, 0), r;
+	bool ok = pwrite(file, &value, sizeof(value), 0) == sizeof(value);
+
+	for (r = 0; r < 2; r++)
+		ok = ok && !map_obj(fd[r], 0, PAGE, RW, MAP_SHARED | MAP_FIXED, file, 0);
+	close(file);
+	ctl->value = value;
+	return ok;
+}
+
+static bool is_turn(const volatile int *field, int turn)
+{
+	int i;
+
+	for (i = 0; i < 10000 && *field != turn; i++)
+		sleep_ms(1);
+	return *field == turn;
+}
+
+TEST(processes_that_take_turns_on_a_cpu)
+{
+	static const int has[] = { 1, 3, 2, 0 };
 	struct control *ctl = control();
-	int fd = region(4 * GIB), wake[2];
+	int fd[2] = { region(GIB), region(GIB) }, wake[4][2], i, turn;
+	pid_t pid[4];
+
+	NEED_CPUS(2);
+	ASSERT_TRUE(next_objects(ctl, fd));
+	for (i = 0; i < 4; i++) {
+		ASSERT_OK(pipe2(wake[i], O_CLOEXEC));
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i]) {
+			int j;
+
+			for (j = 0; j <= i; j++)
+				close(wake[j][1]);
+			takes_turns(ctl, fd, has[i], wake[i][0]);
+		}
+	}
+	ASSERT_TRUE(pin(0));
+	for (turn = 1; turn <= ARRAY_SIZE(order); turn++) {
+		uint64_t stale = ctl->stale;
+
+		i = order[turn - 1];
+		ASSERT_EQ(sizeof(turn), write(wake[i][1], &turn, sizeof(turn)));
+		ASSERT_TRUE(is_turn(&ctl->ready, turn));
+		ASSERT_TRUE(next_objects(ctl, fd));
+		ctl->go = turn;
+		ASSERT_TRUE(is_turn(&ctl->done, turn));
+		EXPECT_EQ(stale, ctl->stale) {
+			TH_LOG("turn %d, process %d after %d", turn, i, turn > 1 ? order[turn - 2] : -1);
+		}
+		sleep_ms(5);
+		ASSERT_TRUE(next_objects(ctl, fd));
+	}
+	for (i = 0; i < 4; i++)
+		close(wake[i][1]);
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, wait_for(pid[i]));
+}
+
+/* T4, C4: the guest sleeps, its CPU is idle and lazily keeps its page tables. */
+static void lazy(struct __test_metadata *_metadata, change_fn *change, enum loop loop)
+{
+	struct place at = {
+		.fd = region(4 * GIB),
+		.file = memfd(FILE_SIZE, 0),
+		.ctl = control(),
+	};
+	struct control *ctl = at.ctl;
+	int wake[2];
 	pid_t pid;
 
-	ASSERT_LE(0, fd);
+	ASSERT_LE(0, at.fd);
 	ASSERT_OK(pipe(wake));
-	ASSERT_EQ(0, map_anon(fd, 0, 2 * HUGE, RW));
+	ASSERT_EQ(0, map_file(at.fd, 0, FILE_SIZE, RW, at.file));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		volatile char *p = mshare_attach(fd, NULL, 0);
+		volatile char *p = mshare_attach(at.fd, NULL, 0);
 		char byte;
 
 		CHILD_CHECK(p != MAP_FAILED && pin(1));
 		die_by_fault(ctl);
-		p[5 * PAGE] = 1;
+		p[BUSY] = 1;
 		ctl->ready = 1;
 		CHILD_CHECK(read(wake[0], &byte, 1) == 1);
-		(void)p[5 * PAGE];
-		ctl->stale++;
-		ctl->fault = -1;
+		byte = p[BUSY];
+		if (loop != VALUES || byte)
+			ctl->stale++;
+		ctl->fault = WAS_TOLD;
 		_exit(0);
 	}
 	ASSERT_TRUE(pin(0));
 	ASSERT_TRUE(await(&ctl->ready, 30));
 	sleep_ms(20);
-	ASSERT_OK(mshare_unmap(fd, 0, length, 0));
+	ASSERT_OK(change(&at));
 	ASSERT_EQ(1, write(wake[1], "x", 1));
-	end_of_guest(_metadata, ctl, pid, FAULT_MAPERR);
+	end_of_guest(_metadata, ctl, pid, loop == VALUES ? WAS_TOLD : FAULT_MAPERR);
 	close(wake[0]);
 	close(wake[1]);
-	close(fd);
+	close(at.fd);
+	close(at.file);
 }
 
 TEST(a_sleeper_on_an_idle_cpu_wakes_to_a_fault)
@@ -370,13 +617,29 @@ TEST(a_sleeper_on_an_idle_cpu_wakes_to_a_fault)
 	int round;
 
 	NEED_CPUS(2);
-	for (round = 0; round < 10; round++) {
-		lazy(_metadata, 8 * PAGE);
-		lazy(_metadata, 2 * HUGE);
-	}
+	for (round = 0; round < 5; round++)
+		lazy(_metadata, unmap_page, LOADS);
 }
 
-/* T5: the caller is the only one to flush, itself and no other CPU. */
+TEST(a_sleeper_on_an_idle_cpu_wakes_without_page_tables)
+{
+	int round;
+
+	NEED_CPUS(2);
+	for (round = 0; round < 5; round++)
+		lazy(_metadata, unmap_tables, LOADS);
+}
+
+TEST(a_sleeper_on_an_idle_cpu_wakes_to_a_hole)
+{
+	int round;
+
+	NEED_CPUS(2);
+	for (round = 0; round < 5; round++)
+		lazy(_metadata, punch, VALUES);
+}
+
+/* T5, C2: the caller is the only one to flush, itself and no other CPU. */
 TEST(the_caller_itself_loses_it)
 {
 	int round, i;
@@ -408,66 +671,221 @@ TEST(the_caller_itself_loses_it)
 	}
 }
 
-/* T5: the memory is taken by reclaim, with its batched flush. */
-TEST(reclaimed_pages_are_not_seen_again)
+/* A file on a disk whose pages reclaim can take, and who takes them. */
+struct reclaim {
+	int fd, file;
+	char cgroup[64];
+};
+
+#define RECLAIMED	64
+
+/* Clean pages that are full of VALUE, charged to the cgroup if there is one. */
+static void write_file(struct __test_metadata *_metadata, struct reclaim *r, int value)
+{
+	IN_CHILD({
+		char path[96], page[PAGE];
+		int i;
+
+		sprintf(path, "%s/cgroup.procs", r->cgroup);
+		CHILD_CHECK(!*r->cgroup || write_text(path, "0"));
+		memset(page, value, sizeof(page));
+		for (i = 0; i < RECLAIMED; i++)
+			CHILD_CHECK(pwrite(r->file, page, PAGE, i * PAGE) == PAGE);
+		CHILD_CHECK(!fsync(r->file));
+	});
+}
+
+/* False if there is nothing to do it with, and the test has been skipped. */
+static bool reclaim_setup(struct __test_metadata *_metadata, struct reclaim *r, bool cgroup)
+{
+	const char *dir = disk_mount();
+	char path[256];
+
+	memset(r, 0, sizeof(*r));
+	if (!dir)
+		SKIP(return false, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+	if (cgroup) {
+		sprintf(r->cgroup, "/sys/fs/cgroup/mst.%d", getpid());
+		sprintf(path, "%s/memory.reclaim", r->cgroup);
+		write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+		if (mkdir(r->cgroup, 0755) || access(path, F_OK))
+			SKIP(return false, "no cgroup2 with memory at /sys/fs/cgroup: %m");
+	}
+	sprintf(path, "%s/reclaim", dir);
+	r->file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ASSERT_LE(0, r->file);
+	write_file(_metadata, r, 1);
+	r->fd = region(GIB);
+	ASSERT_LE(0, r->fd);
+	ASSERT_EQ(0, map_file(r->fd, 0, RECLAIMED * PAGE, RW, r->file));
+	return true;
+}
+
+/* Until no page is left in the region's tables. */
+static bool reclaim_all(struct reclaim *r)
+{
+	char path[96];
+	int i;
+
+	sprintf(path, "%s/memory.reclaim", r->cgroup);
+	for (i = 0; i < 100 && stat_of(r->fd).resident; i++) {
+		if (!*r->cgroup)
+			mshare_advise(r->fd, 0, RECLAIMED * PAGE, MADV_PAGEOUT, 0);
+		else
+			write_text(path, "1M");
+	}
+	return !stat_of(r->fd).resident;
+}
+
+static void reclaim_end(struct reclaim *r)
+{
+	close(r->fd);
+	close(r->file);
+	if (*r->cgroup)
+		rmdir(r->cgroup);
+}
+
+/*
+ * C5: pages that a guest on CPU 1 has in its TLB are reclaimed, with a batched
+ * flush; then the file gets new ones.  The guest only spins meanwhile.
+ */
+static void reclaimed(struct __test_metadata *_metadata, bool cgroup)
 {
 	struct control *ctl = control();
-	const char *dir = disk_mount();
-	int fd = region(GIB), file, round, i;
-	char path[256], page[PAGE];
+	struct reclaim r;
+	int round, i;
 	pid_t pid;
 
 	NEED_CPUS(2);
-	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "%s/reclaim", dir);
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ASSERT_LE(0, file);
-	memset(page, 1, sizeof(page));
-	for (i = 0; i < 64; i++)
-		ASSERT_EQ(PAGE, pwrite(file, page, PAGE, i * PAGE));
-	ASSERT_OK(fsync(file));
-	ASSERT_EQ(0, map_file(fd, 0, 64 * PAGE, PROT_READ, file));
+	if (!reclaim_setup(_metadata, &r, cgroup))
+		return;
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		volatile uint8_t *p = mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY);
+		volatile uint8_t *p = mshare_attach(r.fd, NULL, MSHARE_ATTACH_RDONLY);
 
 		CHILD_CHECK(p != MAP_FAILED && pin(1));
 		die_by_fault(ctl);
-		ctl->ready = 1;
 		while (!ctl->done) {
-			/* Written before the loads: what is seen must not be older. */
-			uint64_t least = ctl->value;
+			int turn = ctl->go;
 
-			for (i = 0; i < 64; i++)
-				if (p[i * PAGE] < least)
+			if (turn == ctl->ready)
+				continue;
+			for (i = 0; i < RECLAIMED; i++)
+				if (p[i * PAGE] != turn)
 					ctl->stale++;
-			ctl->beats++;
+			/* Once more: the TLB has them all. */
+			for (i = 0; i < RECLAIMED; i++)
+				(void)p[i * PAGE];
+			ctl->ready = turn;
 		}
-		ctl->fault = -1;
+		ctl->fault = WAS_TOLD;
 		_exit(0);
 	}
 	ASSERT_TRUE(pin(0));
-	ASSERT_TRUE(await(&ctl->ready, 30));
-	for (round = 2; round < 40; round++) {
-		uint64_t beats;
-
-		/* Reclaim drops the clean pages; then the file gets new ones. */
-		EXPECT_OK(mshare_advise(fd, 0, 64 * PAGE, MADV_PAGEOUT, 0));
-		memset(page, round, sizeof(page));
-		for (i = 0; i < 64; i++)
-			ASSERT_EQ(PAGE, pwrite(file, page, PAGE, i * PAGE));
-		ctl->value = round;
-		ASSERT_OK(fsync(file));
-		beats = ctl->beats;
-		for (i = 0; i < 1000 && ctl->beats < beats + 2; i++)
-			sleep_ms(1);
+	for (round = 1; round <= 10; round++) {
+		ctl->go = round;
+		ASSERT_TRUE(is_turn(&ctl->ready, round));
+		EXPECT_EQ(RECLAIMED * PAGE, stat_of(r.fd).resident);
+		ASSERT_TRUE(reclaim_all(&r));
+		write_file(_metadata, &r, round + 1);
 	}
 	ctl->done = 1;
-	end_of_guest(_metadata, ctl, pid, -1);
-	/* Reclaim did take pages from the reader. */
-	EXPECT_LT(38 * 4, stat_of(fd).faults);
+	end_of_guest(_metadata, ctl, pid, WAS_TOLD);
+	reclaim_end(&r);
+}
+
+TEST(pages_taken_by_MADV_PAGEOUT_are_not_seen_again)
+{
+	reclaimed(_metadata, false);
+}
+
+TEST(pages_taken_by_memory_reclaim_are_not_seen_again)
+{
+	reclaimed(_metadata, true);
+}
+
+/* T5: the only guest takes them itself, on its own CPU. */
+TEST(pages_that_the_reader_itself_reclaims_are_not_seen_again)
+{
+	volatile uint8_t *p;
+	struct reclaim r;
+	int round, i, old = 0;
+
+	if (!reclaim_setup(_metadata, &r, false))
+		return;
+	ASSERT_TRUE(pin(0));
+	p = mshare_attach(r.fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	for (round = 2; round <= 10; round++) {
+		char page[PAGE];
+
+		for (i = 0; i < RECLAIMED; i++)
+			(void)p[i * PAGE];
+		EXPECT_EQ(RECLAIMED * PAGE, stat_of(r.fd).resident);
+		ASSERT_TRUE(reclaim_all(&r));
+		memset(page, round, sizeof(page));
+		for (i = 0; i < RECLAIMED; i++)
+			ASSERT_EQ(PAGE, pwrite(r.file, page, PAGE, i * PAGE));
+		for (i = 0; i < RECLAIMED; i++)
+			old += p[i * PAGE] != round;
+		/* Not before: it waits, and the TLB of who comes back is empty. */
+		ASSERT_OK(fsync(r.file));
+	}
+	EXPECT_EQ(0, old);
+	ASSERT_OK(mshare_detach((void *)p, 0));
+	reclaim_end(&r);
+}
+
+/*
+ * T6: write-back makes pages clean and read-only.  A store through an old
+ * translation would not make its page dirty again, and be lost with the page.
+ */
+TEST(stores_after_a_write_back_are_not_lost)
+{
+	struct control *ctl = control();
+	struct reclaim r;
+	int round, lost = 0;
+	pid_t pid;
+
+	NEED_CPUS(2);
+	if (!reclaim_setup(_metadata, &r, false))
+		return;
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		volatile uint64_t *p = mshare_attach(r.fd, NULL, 0);
+
+		CHILD_CHECK(p != MAP_FAILED && pin(1));
+		die_by_fault(ctl);
+		while (!ctl->done) {
+			int turn = ctl->go;
+
+			if (turn == ctl->ready)
+				continue;
+			*p = turn;
+			ctl->ready = turn;
+		}
+		ctl->fault = WAS_TOLD;
+		_exit(0);
+	}
+	ASSERT_TRUE(pin(0));
+	for (round = 1; round <= 20; round += 2) {
+		uint64_t value;
+
+		ctl->go = round;
+		ASSERT_TRUE(is_turn(&ctl->ready, round));
+		ASSERT_OK(fsync(r.file));
+		ctl->go = round + 1;
+		ASSERT_TRUE(is_turn(&ctl->ready, round + 1));
+		ASSERT_TRUE(reclaim_all(&r));
+		ASSERT_EQ(sizeof(value), pread(r.file, &value, sizeof(value), 0));
+		lost += value != round + 1;
+	}
+	EXPECT_EQ(0, lost);
+	ctl->done = 1;
+	end_of_guest(_metadata, ctl, pid, WAS_TOLD);
+	reclaim_end(&r);
 }
 
 /*
@@ -518,7 +936,7 @@ TEST(after_detach_the_caller_sees_only_what_is_there_now)
 
 	ASSERT_TRUE(pin(0));
 	for (how = 0; how < 3; how++)
-		for (round = 0; round < 10; round++)
+		for (round = 0; round < 5; round++)
 			replaced(_metadata, how);
 }
 
@@ -576,7 +994,7 @@ TEST(after_detach_a_thread_on_another_cpu_sees_only_what_is_there_now)
 	int round, i;
 
 	NEED_CPUS(2);
-	for (round = 0; round < 20; round++) {
+	for (round = 0; round < 10; round++) {
 		int fd = region(GIB);
 		struct sibling s = {};
 		pthread_t thread;
@@ -608,7 +1026,7 @@ TEST(after_detach_a_thread_on_another_cpu_sees_only_what_is_there_now)
 	}
 }
 
-/* The attachment is new while a sibling already runs on another CPU. */
+/* C1: the attachment is new while a sibling already runs on another CPU. */
 static void *late_reader(void *arg)
 {
 	struct control *ctl = arg;
@@ -635,36 +1053,40 @@ TEST(an_attachment_made_while_a_sibling_runs_is_flushed_there_too)
 	int round;
 
 	NEED_CPUS(2);
-	for (round = 0; round < 10; round++) {
+	for (round = 0; round < 6; round++) {
 		struct control *ctl = control();
-		int fd = region(GIB);
+		struct place at = { .fd = region(GIB) };
 		pthread_t thread;
 		char *p;
 
-		ASSERT_LE(0, fd);
-		ASSERT_EQ(0, map_anon(fd, 0, PAGE, RW));
+		ASSERT_LE(0, at.fd);
+		ASSERT_EQ(BUSY, map_anon(at.fd, BUSY, PAGE, RW));
 		ASSERT_OK(pthread_create(&thread, NULL, late_reader, ctl));
 		ASSERT_TRUE(pin(0));
 		ASSERT_TRUE(await(&ctl->ready, 30));
-		p = mshare_attach(fd, NULL, 0);
+		p = mshare_attach(at.fd, NULL, 0);
 		ASSERT_NE(MAP_FAILED, p);
-		*p = 1;
-		ctl->value = (uint64_t)p;
+		p[BUSY] = 1;
+		ctl->value = (uint64_t)p + BUSY;
 		while (ctl->beats < 1000)
 			;
-		/* From a process that is no guest at all. */
-		IN_CHILD({
-			CHILD_CHECK(!mshare_detach(p, 0));
-			CHILD_CHECK(map_obj(fd, 0, PAGE, RW,
-					    MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == 0);
-			ctl->go = 1;
-		});
+		if (round & 1) {
+			EXPECT_OK(replace(&at));
+		} else {
+			/* From a process that is no guest at all. */
+			IN_CHILD({
+				CHILD_CHECK(!mshare_detach(p, 0));
+				CHILD_CHECK(!replace(&at));
+			});
+		}
+		ctl->go = 1;
 		sleep_ms(10);
 		ctl->done = 1;
 		ASSERT_OK(pthread_join(thread, NULL));
 		EXPECT_EQ(0, ctl->stale);
 		ASSERT_OK(mshare_detach(p, 0));
-		close(fd);
+		close(at.fd);
+		munmap(ctl, PAGE);
 	}
 }
 

@@ -284,6 +284,27 @@ static void version_by_what_the_query_answers(void)
 	}
 }
 
+/* A call that looks at its second argument only, and then does something. */
+static void sigsys_foreign(int sig, siginfo_t *info, void *context)
+{
+	greg_t *reg = ((ucontext_t *)context)->uc_mcontext.gregs;
+
+	(void)sig;
+	(void)info;
+	reg[REG_RAX] = reg[REG_RSI] & ~7LL ? -EINVAL : 3;
+	/* And it was not given descriptor 0. */
+	CHECK(reg[REG_RDI] == -1);
+}
+
+static void version_of_a_call_that_takes_the_flag(void)
+{
+	struct sigaction act = { .sa_sigaction = sigsys_foreign, .sa_flags = SA_SIGINFO };
+
+	CHECK(!sigaction(SIGSYS, &act, NULL));
+	filter(SECCOMP_RET_TRAP);
+	FAILS(0, EPROTO, mshare_abi_version());
+}
+
 /* ---- regions */
 
 static void a_region_and_back(void)
@@ -672,6 +693,7 @@ static const struct {
 	CASE(version_of_other_calls, true),
 	CASE(version_of_a_kernel_that_has_them, true),
 	CASE(version_by_what_the_query_answers, true),
+	CASE(version_of_a_call_that_takes_the_flag, true),
 	CASE(a_region_and_back, true),
 	CASE(a_region_that_cannot_be_made, true),
 	CASE(a_region_that_cannot_be_attached, true),

@@ -106,7 +106,7 @@ int mshare_recv_fd(int socket)
 
 int mshare_reopen_rdonly(int fd)
 {
-	/* Threads can have tables of descriptors of their own. */
+	/* Threads can have tables of descriptors of their own.  The rest is 0. */
 	char path[sizeof("/proc/thread-self/fd/") + 10] = "/proc/thread-self/fd/";
 	char digits[10], *end = path + strlen(path);
 	struct mshare_stat st;
@@ -122,6 +122,5 @@ int mshare_reopen_rdonly(int fd)
 	} while (fd);
 	while (n)
 		*end++ = digits[--n];
-	*end = 0;
 	return open(path, O_RDONLY | O_CLOEXEC);
 }

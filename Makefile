@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl-dev \
 	kmod cpio rsync xz-utils patch ccache perl binutils file \
 	qemu-system-x86 busybox-static e2fsprogs util-linux \
-	sparse shellcheck mandoc groff gdb strace \
+	sparse shellcheck mandoc groff gdb strace spin python3-docutils \
 	g++ pkg-config valgrind
 
 CONFIGS := kernel/configs
@@ -20,10 +20,11 @@ WARN = if [ -s build/warning ]; then cat build/warning; fi
 
 help:
 	@echo 'make demo         what sharing page tables saves, on a file: [FILE=..] [PROCS=64]'
+	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
 	@echo 'make check        builds everything and runs every test'
 	@echo 'make smoke        the fast kernel and the core tests only'
 	@echo 'make check-harness  does the harness notice kernels and tests that fail?'
-	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc'
+	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc, documentation'
 	@echo 'make mutate       do the tests notice faults put in on purpose? [MUTATIONS=..]'
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
 	@echo 'make check-long   mutate and stress'
@@ -91,6 +92,10 @@ demo: kernel tests
 		sh build/selftests/demo.sh "$$file" $(PROCS) 256 "$${sum%% *}"
 	@$(WARN)
 
+bench-tlb: kernel kernel-base tests
+	@selftests/bench/tlb.sh
+	@$(WARN)
+
 check smoke: deps
 	@MAKE='$(MAKE)' selftests/vm/suite $@ $(SUITES)
 
@@ -127,4 +132,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo lint mutate stress check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo bench-tlb lint mutate stress check-long clean install uninstall check-lib

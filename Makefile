@@ -27,6 +27,7 @@ help:
 	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc, documentation'
 	@echo 'make mutate       do the tests notice faults put in on purpose? [MUTATIONS=..]'
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
+	@echo 'make model        does the TLB protocol hold in every order? With spin, minutes'
 	@echo 'make check-long   mutate and stress'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
@@ -121,6 +122,10 @@ SEED ?= $(shell shuf -i 1-1000000 -n 1)
 stress: kernel-debug tests
 	@selftests/vm/stress $(MINUTES) $(SEED)
 
+# The TLB protocol as a model, every configuration.
+model: deps
+	@selftests/model/run
+
 # What is too long for make check, one line a run in selftests/results.tsv.
 check-long: mutate stress
 
@@ -132,4 +137,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo bench-tlb lint mutate stress check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo bench-tlb lint mutate stress model check-long clean install uninstall check-lib

@@ -270,7 +270,7 @@ const char *disk_mount(void)
 		return getenv("MST_DISK");
 	if (*dir)
 		return dir;
-	fd = loop_device(64 * MIB, dev, sizeof(dev));
+	fd = loop_device(128 * MIB, dev, sizeof(dev));
 	if (fd < 0)
 		return NULL;
 	snprintf(dir, sizeof(dir), "/tmp/mst-disk.%d", getpid());

@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# What a change of shared page tables, a fault and a switch of processes cost,
+# as counts and instructions, beside mmap(2), threads and the unpatched kernel.
+# Exit status 1 if a figure is not what it has to be.
+#	tlb.sh [KERNEL [UNPATCHED]]	bzImage files, their vmlinux beside them
+set -u
+export LC_ALL=C
+cd "$(dirname "$(realpath "$0")")/../.." || exit
+kernel=${1:-build/bzImage}
+base=${2:-build/base.bzImage}
+out=build/bench-tlb
+mkdir -p $out
+
+# guest NAME KERNEL MODE OPTIONS...: leaves the benchmark's lines in $out/NAME.
+guest() {
+	selftests/vm/run --kernel "$2" --root initramfs --mem 2048 --timeout 900 --append nopti "${@:4}" -- \
+		build/selftests/tlb "$3" >"$out/$1" || { echo "tlb.sh: no figures of $1" >&2; exit 1; }
+}
+
+# One processor, and a clock that counts instructions.  Without rep stosb, which
+# clears a page in one instruction or in thousands.
+counting=(--smp 1 --cpu 'max,-erms' --qemu '-icount shift=0')
+guest ipis "$kernel" ipis --smp 4
+guest unmaps "$kernel" instructions "${counting[@]}"
+guest faults "$kernel" faults "${counting[@]}"
+guest switches "$kernel" switches "${counting[@]}"
+guest switches-unpatched "$base" switches "${counting[@]}"
+
+# figure FILE WHAT WAY [N]
+figure() { awk -F '\t' -v what="$2" -v way="$3" -v n="${4:-}" \
+	'$1 == what && $2 == way && (n == "" || $3 == n) { print $4 }' "$out/$1"; }
+
+# table FILE: a line for each N, a column for each way.
+table() {
+	awk -F '\t' '
+	{ if (!($3 in row)) order[++rows] = $3; row[$3]; cell[$3, $2] = $4 }
+	END {
+		printf "%9s %12s %12s %12s\n", "processes", "mshare", "threads", "mmap"
+		for (i = 1; i <= rows; i++) {
+			n = order[i]
+			printf "%9d %12s %12s %12s\n", n, cell[n, "mshare"], cell[n, "threads"], cell[n, "mmap"]
+		}
+	}' "$out/$1"
+}
+
+status=0
+# must WHAT CONDITION: an awk expression of figures.
+must() {
+	local verdict=ok
+	# A figure that is missing leaves an expression that is none.
+	if ! awk "BEGIN { exit !($2) }" 2>/dev/null; then
+		verdict='NOT OK'
+		status=1
+	fi
+	printf '  %-6s %s\n' "$verdict" "$1"
+}
+
+# flat FILE WHAT: all the figures of mshare within 5 %.
+flat() { figure "$1" "$2" mshare | awk '
+	NR == 1 { least = most = $1 }
+	{ if ($1 < least) least = $1; if ($1 > most) most = $1 }
+	END { print NR == 6 && most <= least * 1.05 }'; }
+
+echo "IPIs for one unmap of a page, that a busy process or thread on another CPU and"
+echo "N that sleep have too (counts, 4 CPUs)"
+table ipis
+must 'mshare: the same for every N, within 5 %' "$(flat ipis ipis)"
+for n in 1 4 16 64 256 1024; do
+	m=$(figure ipis ipis mshare $n) t=$(figure ipis ipis threads $n)
+	must "N = $n: mshare $m, threads $t, within 10 %" "$t > 0 && $m <= $t * 1.1 && $m >= $t * 0.9"
+done
+echo
+echo "The same unmap where N sleep (instructions, 1 CPU)"
+table unmaps
+must 'mshare: the same for every N, within 5 %' "$(flat unmaps unmap)"
+echo
+m=$(figure faults minor-fault mshare) p=$(figure faults minor-fault mmap)
+echo "A fault on a page that is there: mshare $m, mmap $p (instructions)"
+must 'at most 400 more' "$p > 0 && $m > 0 && $m - $p <= 400"
+m=$(figure faults first-touch mshare) p=$(figure faults first-touch mmap)
+echo "The first touch of a page of memory: mshare $m, mmap $p (instructions)"
+must 'at most 1.10 times' "$p > 0 && $m > 0 && $m <= $p * 1.1"
+echo
+m=$(figure switches switches others) p=$(figure switches-unpatched switches others)
+g=$(figure switches switches guests)
+echo "A byte to another process and back: $m, unpatched kernel $p, two guests $g (instructions)"
+must 'no guests: at most 0.3 % more than the unpatched kernel' "$p > 0 && $m > 0 && $m <= $p * 1.003"
+echo
+# What is in the function, not what runs: that is part of the round trip above.
+for k in "$kernel" "$base"; do
+	vmlinux=$(dirname "$(realpath "$k")")/vmlinux
+	[ -e "$vmlinux" ] || { echo "switch_mm_irqs_off(): no $vmlinux"; continue; }
+	echo "switch_mm_irqs_off() has $(objdump -d --no-show-raw-insn --disassemble=switch_mm_irqs_off \
+		"$vmlinux" | grep -c '^ *[0-9a-f]*:') instructions in $vmlinux"
+done
+exit $status

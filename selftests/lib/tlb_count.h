@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Counts the TLB flushes that this process asks other CPUs for: one trace
+ * instance a CPU, with a filter; its ring buffer is never read, only its count.
+ */
+#ifndef TLB_COUNT_H
+#define TLB_COUNT_H
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "mst.h"
+
+#define TLB_TRACE	"/sys/kernel/tracing/instances"
+
+static inline char *tlb_trace_path(int cpu, const char *format, ...)
+{
+	static char path[192];
+	va_list ap;
+	int len;
+
+	len = snprintf(path, sizeof(path), TLB_TRACE "/tlb.%d.%d/", getpid(), cpu);
+	va_start(ap, format);
+	vsnprintf(path + len, sizeof(path) - len, format, ap);
+	va_end(ap);
+	return path;
+}
+
+static inline bool is_function(const char *name)
+{
+	char *text = slurp("/proc/kallsyms"), word[64];
+	bool is;
+
+	snprintf(word, sizeof(word), " %s\n", name);
+	is = text && strstr(text, word);
+	free(text);
+	return is;
+}
+
+static inline void tlb_count_end(void)
+{
+	int cpu;
+
+	for (cpu = 0; cpu < cpus(); cpu++) {
+		write_text(tlb_trace_path(cpu, "events/csd/csd_queue_cpu/enable"), "0");
+		rmdir(tlb_trace_path(cpu, ""));
+	}
+}
+
+/* What the kernel has of the functions that an IPI for a flush may run. */
+static inline bool tlb_count_begin(void)
+{
+	static const char *const functions[] = {
+		"flush_tlb_func", "do_flush_tlb_all", "mshare_sync_cpu",
+	};
+	char any[256] = "", filter[320];
+	unsigned int i;
+	int cpu;
+
+	for (i = 0; i < sizeof(functions) / sizeof(*functions); i++)
+		if (is_function(functions[i]))
+			sprintf(any + strlen(any), "%sfunc.function == %s", *any ? " || " : "",
+				functions[i]);
+	for (cpu = 0; cpu < cpus(); cpu++) {
+		snprintf(filter, sizeof(filter), "cpu == %d && common_pid == %d && (%s )", cpu,
+			 getpid(), any);
+		if (mkdir(tlb_trace_path(cpu, ""), 0700) ||
+		    !write_text(tlb_trace_path(cpu, "events/csd/csd_queue_cpu/filter"), filter) ||
+		    !write_text(tlb_trace_path(cpu, "events/csd/csd_queue_cpu/enable"), "1")) {
+			fprintf(stderr, "# %s: %m\n", tlb_trace_path(cpu, ""));
+			tlb_count_end();
+			return false;
+		}
+	}
+	return true;
+}
+
+/* How often CPU has been asked since the beginning. */
+static inline long long tlb_ipis(int cpu)
+{
+	long long total = 0;
+	int from;
+
+	for (from = 0; from < cpus(); from++) {
+		char path[192];
+
+		strcpy(path, tlb_trace_path(cpu, "per_cpu/cpu%d/stats", from));
+		total += file_key(path, "entries:") + file_key(path, "overrun:");
+	}
+	return total;
+}
+
+/* The row TLB of /proc/interrupts: flushes that CPU was asked for by anybody. */
+static inline long long tlb_row(int cpu)
+{
+	char *text = slurp("/proc/interrupts"), *at = text ? strstr(text, "TLB:") : NULL;
+	long long value = -1;
+	int i;
+
+	for (i = 0, at = at ? at + 4 : NULL; at && i <= cpu; i++)
+		value = strtoll(at, &at, 10);
+	free(text);
+	return value;
+}
+
+#endif /* TLB_COUNT_H */

@@ -12,6 +12,7 @@
 #include <linux/aio_abi.h>
 #include <linux/futex.h>
 #include <linux/io_uring.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -634,6 +635,8 @@ TEST(a_poisoned_page_is_SIGBUS)
 	ASSERT_NE(MAP_FAILED, addr);
 	ASSERT_EQ(0, map_file(fd, 0, 4 * PAGE, RW, file));
 	memset(addr, 1, 4 * PAGE);
+	/* To be told before an access works for mappings of one's own only. */
+	ASSERT_OK(prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {

@@ -448,4 +448,22 @@ TEST(the_attachment_counts_in_VmSize_but_not_in_VmRSS)
 	EXPECT_GT(1024, file_key("/proc/self/status", "VmSize:") - size);
 }
 
+TEST(the_protection_key_is_0)
+{
+	int fd = region_with_page();
+	char *addr, *key;
+
+	if (!cpu_has("ospke"))
+		SKIP(return, "no protection keys");
+	ASSERT_LE(0, fd);
+	/* Of the caller's keys none is for attachments. */
+	ASSERT_LE(1, pkey_alloc(0, 0));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	key = strstr(smaps_block(addr), "ProtectionKey:");
+	ASSERT_NE(NULL, key);
+	EXPECT_EQ(0, strtol(key + strlen("ProtectionKey:"), NULL, 10));
+	EXPECT_EQ(FAULT_NONE, try_store(addr, 1));
+}
+
 TEST_HARNESS_MAIN

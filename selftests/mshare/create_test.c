@@ -130,6 +130,40 @@ TEST(the_base_is_picked_once_in_the_window_and_is_nobody_elses)
 	}
 }
 
+TEST(when_the_window_is_full_bases_overlap)
+{
+	int fd[3] = { region(32 * TIB), region(32 * TIB), region(GIB) }, i;
+	struct mshare_stat st[3];
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_LE(0, fd[i]);
+		st[i] = stat_of(fd[i]);
+		EXPECT_LE(WINDOW_START, st[i].base);
+		EXPECT_GE(WINDOW_END, st[i].base + st[i].size);
+		EXPECT_EQ(0, st[i].base % SLOT);
+	}
+	/* Two times 32 TiB in 48 TiB. */
+	EXPECT_TRUE(st[0].base < st[1].base + 32 * TIB && st[1].base < st[0].base + 32 * TIB);
+	EXPECT_EQ((void *)st[1].base, mshare_attach(fd[1], NULL, 0));
+}
+
+TEST(a_size_that_is_refused_changes_nothing)
+{
+	static const uint64_t sizes[] = { 1, GIB + 1, 32 * TIB + PAGE, MIB, 0 };
+	struct snap before, after;
+	unsigned int i;
+	char *addr;
+	int fd;
+
+	addr = filled_region(&fd, 0, 2 * MIB);
+	ASSERT_NE(NULL, addr);
+	before = snap_take(fd, addr, 2 * MIB);
+	for (i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		EXPECT_EQ(-1, ftruncate(fd, sizes[i]));
+	after = snap_take(fd, addr, 2 * MIB);
+	EXPECT_TRUE(snap_same(&before, &after));
+}
+
 TEST(shrinking_below_an_object_is_EBUSY)
 {
 	int fd = region(GIB);

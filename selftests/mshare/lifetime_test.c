@@ -218,6 +218,47 @@ TEST(exits_in_any_order)
 	EXPECT_TRUE(sys_mshare_becomes("attachments", 0));
 }
 
+TEST(a_call_that_is_killed_is_done_or_not)
+{
+	struct mshare_stat st;
+	int fd, round, i, fault;
+	pid_t busy, pid;
+	char *addr;
+
+	addr = filled_region(&fd, 0, 16 * MIB);
+	ASSERT_NE(NULL, addr);
+	/* Has the lock of the region most of the time. */
+	busy = fork();
+	ASSERT_LE(0, busy);
+	for (i = 0; !busy; i++)
+		CHILD_CHECK(!mshare_protect(fd, 0, 16 * MIB, i & 1 ? RW : PROT_READ, 0));
+	for (round = 0; round < 20; round++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		while (!pid) {
+			CHILD_CHECK(map_anon(fd, 64 * MIB, 16 * PAGE, RW) == 64 * MIB);
+			CHILD_CHECK(!mshare_protect(fd, 64 * MIB, 16 * PAGE, PROT_READ, 0));
+			CHILD_CHECK(!mshare_unmap(fd, 64 * MIB, 16 * PAGE, 0));
+		}
+		sleep_ms(5 + round);
+		kill(pid, SIGKILL);
+		EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
+		st = stat_of(fd);
+		EXPECT_TRUE(st.mapped == 16 * MIB || st.mapped == 16 * MIB + 16 * PAGE);
+		fault = try_store(addr + 64 * MIB, 1);
+		EXPECT_EQ(st.mapped == 16 * MIB, fault == FAULT_MAPERR);
+		for (i = 1; i < 16; i++)
+			EXPECT_EQ(fault, try_store(addr + 64 * MIB + i * PAGE, 1));
+		EXPECT_OK(mshare_unmap(fd, 64 * MIB, 16 * PAGE, 0));
+	}
+	kill(busy, SIGKILL);
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(busy));
+	EXPECT_EQ(0, wrong(addr, 16 * MIB, 1));
+	fault = try_store(addr, *(volatile uint8_t *)addr);
+	for (i = 0; i < 16; i++)
+		EXPECT_EQ(fault, try_store(addr + i * MIB, addr[i * MIB]));
+}
+
 TEST(many_regions_come_and_go)
 {
 	long long regions = settled(), tables = sys_mshare("pgtable_bytes");

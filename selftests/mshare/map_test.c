@@ -624,6 +624,23 @@ TEST_F(map, flags_of_mmap)
 	EXPECT_EQ(FAULT_ACCERR, try_load(self->addr + 2 * MIB));
 }
 
+TEST_F(map, NORESERVE_is_not_limited_by_overcommit)
+{
+	static const char mode[] = "/proc/sys/vm/overcommit_memory";
+	long long old = read_number(mode);
+	int fd = region(2 * TIB);
+
+	ASSERT_LE(0, fd);
+	ASSERT_TRUE(write_number(mode, 0));
+	EXPECT_ERR(ENOMEM, map_anon(fd, 0, TIB, RW));
+	EXPECT_EQ(0, map_obj(fd, 0, TIB, RW, ANON | MAP_NORESERVE, -1, 0));
+	/* Unless the system never overcommits. */
+	ASSERT_TRUE(write_number(mode, 2));
+	EXPECT_ERR(ENOMEM, map_obj(fd, TIB, 512 * GIB, RW, ANON | MAP_NORESERVE, -1, 0));
+	ASSERT_TRUE(write_number(mode, old));
+	EXPECT_EQ(1, stat_of(fd).objects);
+}
+
 TEST_F(map, populate_leaves_no_fault_to_take)
 {
 	struct rusage a, b;

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 FIXTURE(owner) {
@@ -106,7 +107,10 @@ static void is_dead(struct __test_metadata *_metadata, FIXTURE_DATA(owner) *self
 	for (i = 0; i < 500 && stat_of(self->fd).resident; i++)
 		sleep_ms(10);
 	EXPECT_EQ(0, stat_of(self->fd).resident);
-	IN_CHILD(CHILD_CHECK(try_load(self->addr) >> 8 == SIGBUS));
+	IN_CHILD({
+		CHILD_CHECK(try_load(self->addr) >> 8 == SIGBUS);
+		CHILD_CHECK(!munmap(self->addr, SLOT));
+	});
 	EXPECT_OK(mshare_detach(self->addr, 0));
 	EXPECT_OK(close(self->fd));
 }
@@ -306,6 +310,49 @@ TEST(the_owner_is_the_process_not_the_thread)
 	sleep_ms(100);
 	EXPECT_EQ(FAULT_NONE, try_store(addr, 1));
 	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(fd).flags);
+}
+
+static void *outlives_the_leader(void *arg)
+{
+	char byte;
+
+	if (read(*(int *)arg, &byte, 1) != 1)
+		_exit(1);
+	_exit(0);
+}
+
+TEST(the_leader_may_exit_before_the_last_thread)
+{
+	int pair[2], fd, i;
+	char *addr, path[64];
+	pid_t pid;
+
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		pthread_t thread;
+
+		fd = mshare_create("owned", MSHARE_OWNED);
+		CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB) && !map_anon(fd, 0, PAGE, RW));
+		CHILD_CHECK(!pthread_create(&thread, NULL, outlives_the_leader, &pair[0]));
+		send_fd(pair[0], fd);
+		syscall(SYS_exit, 0);
+	}
+	fd = receive_fd(pair[1]);
+	ASSERT_LE(0, fd);
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	sprintf(path, "/proc/%d/status", pid);
+	for (i = 0; i < 200 && !strstr(slurp(path), "Z (zombie)"); i++)
+		sleep_ms(10);
+	EXPECT_TRUE(!!strstr(slurp(path), "Z (zombie)"));
+	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(fd).flags);
+	EXPECT_EQ(FAULT_NONE, try_store(addr, 1));
+	ASSERT_EQ(1, write(pair[1], "x", 1));
+	EXPECT_EQ(0, wait_for(pid));
+	EXPECT_TRUE(dies(fd));
+	EXPECT_EQ(SIGBUS, fault_soon(addr) >> 8);
 }
 
 TEST(exec_of_the_owner_is_not_the_end)

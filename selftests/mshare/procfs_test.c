@@ -4,6 +4,9 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+
 #define ANON	(MAP_SHARED | MAP_ANONYMOUS)
 
 FIXTURE(procfs) {
@@ -146,6 +149,52 @@ TEST_F(procfs, another_process_can_be_looked_at)
 	EXPECT_TRUE(write_text(path, "1"));
 	kill(pid, SIGKILL);
 	wait_for(pid);
+}
+
+TEST_F(procfs, walks_that_do_not_look_through_find_nothing)
+{
+	int pagemap = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t pages = self->length / PAGE, i, entries[1024];
+	unsigned char vec[1024];
+	char *rss = strstr(smaps_block(self->addr), "\nRss:");
+
+	ASSERT_NE(NULL, rss);
+	EXPECT_EQ(0, strtol(rss + strlen("\nRss:"), NULL, 10));
+	ASSERT_LE(pages, 1024);
+	memset(vec, 0xff, sizeof(vec));
+	ASSERT_EQ(pages * 8, pread(pagemap, entries, pages * 8, (uint64_t)self->addr / PAGE * 8));
+	ASSERT_OK(mincore(self->addr, self->length, vec));
+	for (i = 0; i < pages; i++) {
+		/* Nothing but what is known of the mapping. */
+		ASSERT_EQ(0, entries[i] & ~(1ULL << 55));
+		ASSERT_EQ(0, vec[i]);
+	}
+}
+
+TEST(perf_sees_no_mmap_events_of_objects)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr), .config = PERF_COUNT_SW_DUMMY,
+		.mmap = 1, .mmap_data = 1,
+	};
+	int event = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0), fd = region(GIB);
+	struct perf_event_mmap_page *ring;
+	uint64_t head;
+
+	if (event < 0)
+		SKIP(return, "no perf events: %m");
+	ASSERT_LE(0, fd);
+	ring = mmap(NULL, 9 * PAGE, RW, MAP_SHARED, event, 0);
+	ASSERT_NE(MAP_FAILED, ring);
+	head = ring->data_head;
+	/* An ordinary mapping is seen. */
+	ASSERT_NE(MAP_FAILED, mmap(NULL, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+	EXPECT_LT(head, ring->data_head);
+	ASSERT_NE(MAP_FAILED, mshare_attach(fd, NULL, 0));
+	head = ring->data_head;
+	ASSERT_EQ(0, map_anon(fd, 0, MIB, RW | PROT_EXEC));
+	ASSERT_EQ(MIB, map_file(fd, MIB, MIB, PROT_READ, memfd(MIB, 0)));
+	EXPECT_EQ(head, ring->data_head);
 }
 
 TEST_HARNESS_MAIN

@@ -796,6 +796,9 @@ init {
 			set[J] = set[G]; set_id[J] = set_id[G];
 #endif
 #endif
+#ifdef BUDGET1
+			budget[1] = BUDGET1;
+#endif
 			i = 0
 		};
 		run cpu(0);

@@ -7,6 +7,8 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
 
 FIXTURE(oom) {
@@ -68,6 +70,91 @@ TEST_F(oom, the_kernel_gets_EFAULT_and_populate_ENOMEM)
 	/* MAP_POPULATE fails in silence. */
 	EXPECT_EQ(32 * MIB, map_obj(self->fd, 32 * MIB, 16 * MIB, RW,
 				    MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+}
+
+#define HOLDERS		4
+#define BYSTANDERS	4
+/* What each bystander has of its own: more than a holder has. */
+#define OWN		(12 * MIB)
+
+static pid_t start(const char *dir, int fd, uint64_t own)
+{
+	pid_t pid = fork();
+	char *addr;
+
+	if (pid)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CHILD_CHECK(!*dir || write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+	if (own) {
+		close(fd);
+		addr = mmap(NULL, own, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		CHILD_CHECK(addr != MAP_FAILED);
+		fill(addr, own, 1);
+		pause();
+	}
+	/* A holder: wants more of the region as long as it lives. */
+	addr = mshare_attach(fd, NULL, 0);
+	CHILD_CHECK(addr != MAP_FAILED);
+	close(fd);
+	for (uint64_t i = 0; ; i = (i + PAGE) % (4 * GIB))
+		((volatile char *)addr)[i] = 1;
+}
+
+/*
+ * Memory is short, of the cgroup DIR or, if that is "", of the machine: those who
+ * have the region attached die, one after the other, and nobody else.
+ */
+static void holders_die(struct __test_metadata *_metadata, const char *dir)
+{
+	pid_t holder[HOLDERS], bystander[BYSTANDERS];
+	int fd = *dir ? cgroup_region(dir, 4 * GIB) : region(4 * GIB);
+	long long kills = file_key("/proc/vmstat", "oom_kill"), regions;
+	time_t first;
+	int i;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_obj(fd, 0, 4 * GIB, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+			     -1, 0));
+	for (i = 0; i < BYSTANDERS; i++)
+		bystander[i] = start(dir, fd, OWN);
+	for (i = 0; i < HOLDERS; i++)
+		holder[i] = start(dir, fd, 0);
+	ASSERT_OK(close(fd));
+	while (file_key("/proc/vmstat", "oom_kill") == kills)
+		sleep_ms(50);
+	first = time(NULL);
+	for (i = 0; i < HOLDERS; i++)
+		EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(holder[i]));
+	regions = settled();
+	EXPECT_GE(first + 10, time(NULL));
+	EXPECT_EQ(0, regions);
+	EXPECT_EQ(kills + HOLDERS, file_key("/proc/vmstat", "oom_kill"));
+	for (i = 0; i < BYSTANDERS; i++) {
+		EXPECT_EQ(0, waitpid(bystander[i], NULL, WNOHANG)) {
+			TH_LOG("a process without an attachment was killed");
+		}
+		kill(bystander[i], SIGKILL);
+		wait_for(bystander[i]);
+	}
+}
+
+TEST(holders_die_when_their_cgroup_is_full)
+{
+	char dir[64];
+
+	if (!cgroup_make(dir, sizeof(dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	ASSERT_TRUE(write_text(cgroup_file(dir, "memory.swap.max"), "0"));
+	ASSERT_TRUE(write_number(cgroup_file(dir, "memory.max"), 128 * MIB));
+	holders_die(_metadata, dir);
+}
+
+TEST(holders_die_when_the_machine_is_full)
+{
+	if (meminfo("MemTotal:") * KIB > GIB)
+		SKIP(return, "fills all memory: needs a machine with less than 1 GiB");
+	holders_die(_metadata, "");
 }
 
 TEST_HARNESS_MAIN

@@ -197,4 +197,57 @@ TEST(perf_sees_no_mmap_events_of_objects)
 	EXPECT_EQ(head, ring->data_head);
 }
 
+/* The score is in thousandths of the memory of the machine, two thirds of them. */
+static long long oom_score(void)
+{
+	return read_number("/proc/self/oom_score");
+}
+
+static void fill_region(struct __test_metadata *_metadata, int fd, uint64_t length)
+{
+	ASSERT_LE(0, fd);
+	ASSERT_OK(ftruncate(fd, GIB));
+	ASSERT_EQ(0, map_anon(fd, 0, length, RW));
+	ASSERT_OK(mshare_advise(fd, 0, length, MADV_POPULATE_WRITE, 0));
+}
+
+TEST(who_is_attached_has_all_of_the_region_in_the_oom_score)
+{
+	uint64_t length = meminfo("MemTotal:") * KIB / 16;
+	int fd = mshare_create("shared", 0), low;
+	char *addr[2];
+
+	length -= length % PAGE;
+	fill_region(_metadata, fd, length);
+	/* A descriptor alone is no reason to be killed. */
+	low = oom_score();
+	addr[0] = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr[0]);
+	/* 1000 / 16 * 2 / 3 */
+	EXPECT_LE(low + 38, oom_score());
+	EXPECT_GE(low + 46, oom_score());
+	/* Twice in the process, once in the score; and each process has all of it. */
+	addr[1] = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr[1]);
+	EXPECT_GE(low + 46, oom_score());
+	IN_CHILD(CHILD_CHECK(oom_score() >= low + 38));
+	ASSERT_OK(mshare_detach(addr[0], 0));
+	EXPECT_LE(low + 38, oom_score());
+	ASSERT_OK(mshare_detach(addr[1], 0));
+	EXPECT_GE(low + 2, oom_score());
+}
+
+TEST(an_owner_has_all_of_its_region_in_the_oom_score_and_nobody_else)
+{
+	uint64_t length = meminfo("MemTotal:") * KIB / 16;
+	int low = oom_score(), fd = mshare_create("owned", MSHARE_OWNED);
+
+	length -= length % PAGE;
+	fill_region(_metadata, fd, length);
+	EXPECT_LE(low + 38, oom_score());
+	ASSERT_NE(MAP_FAILED, mshare_attach(fd, NULL, 0));
+	EXPECT_GE(low + 46, oom_score());
+	IN_CHILD(CHILD_CHECK(oom_score() <= low + 2));
+}
+
 TEST_HARNESS_MAIN

@@ -386,6 +386,8 @@ static void ranges(struct __test_metadata *_metadata, int pages, int attachments
 			if (second)
 				ctl->value += second[i * PAGE];
 		}
+		/* What the first probe writes to is copied now: that would flush. */
+		CHILD_CHECK(try_load(at[0]) == FAULT_NONE);
 		ctl->ready = 1;
 		while (!ctl->go)
 			;

@@ -82,6 +82,11 @@ command -v mkfs.ext4 >/dev/null && check "ext4 on a block device works" ext4s
 check "memory failures can be injected" [ -d /sys/kernel/debug/hwpoison ]
 check "page tables can be dumped" [ -d /sys/kernel/debug/page_tables ]
 check "KUnit" [ -d /sys/kernel/debug/kunit ]
+if built MSHARE; then
+	# Its last line is the verdict on all cases.
+	kunit=/sys/kernel/debug/kunit/mshare/results
+	check "KUnit tests of mshare" sh -c "tail -n 1 $kunit | grep -q '^ok '"
+fi
 check "system calls can be traced" [ -d /sys/kernel/tracing/events/syscalls/sys_enter_mmap ]
 check "pagemap" [ -r /proc/self/pagemap ]
 check "soft-dirty bits" [ -w /proc/self/clear_refs ]

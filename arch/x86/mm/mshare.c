@@ -1,26 +1,460 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * mshare - TLB coherence of shared page tables
+ *
+ * No CPU ever loads a host mm, so what the rest of the TLB code knows about who
+ * uses an mm has to be kept true for it by those that load its guests:
+ *
+ * S1  A CPU that has a guest loaded, lazy or not, whose link may be set is in
+ *     mm_cpumask(host).  The mask may hold more; only the CPU itself takes
+ *     itself out, with IRQs off.
+ * S2  mshare_seen[asid] = {id, gen}: that ASID holds nothing from the tables of
+ *     the set with that id older than the state at the sum gen of its hosts'
+ *     context.tlb_gen.  The sum is read before the flush that makes it true.
+ *     It never comes back to a value, as each of its parts only grows.
+ * S3  A set is published before the first link of what it names is set, and
+ *     withdrawn after the flush that follows when the last one was cleared.
+ * S4  A link is set only after arch_mshare_publish() has returned.
+ * S5  A host mm is freed only a grace period after it was withdrawn: who reads
+ *     a set has IRQs off, which RCU waits for.
+ * S6  Flushing a host takes no lock and does not sleep: callers hold page-table
+ *     locks, and reclaim has no lock of the mm at all.
+ *
+ * With S1 every flush of a host, ranged or batched, goes to the CPUs that run
+ * guests and to no other, in one round however many guests there are.  Those
+ * that sleep find out by S2 when they are loaded again, as do ASIDs that are
+ * kept for guests not loaded now.
+ *
+ * Flush against switch: the flusher changes the tables, increments tlb_gen and
+ * reads the mask; the CPU sets its bit and then reads tlb_gen.  Both increment
+ * and bit are full barriers: either the flusher sees the bit, or the CPU sees
+ * the new generation and flushes.  A lazy CPU gets no IPI unless tables are
+ * freed, and compares when it stops being lazy.
+ *
+ * gup_fast walks a guest with IRQs off on a CPU that has it loaded: by S1 the
+ * IPI before tables are freed waits for it.
  */
-#include <linux/mm.h>
-#include <linux/mshare.h>
-#include <asm/tlbflush.h>
+#include <linux/hardirq.h>
+#include <linux/mmu_context.h>
+#include <linux/slab.h>
+#include <linux/smp.h>
+#include <linux/vmstat.h>
+#include <asm/frame.h>
+#include <asm/hardirq.h>
+#include <asm/ibt.h>
+#include <asm/linkage.h>
+#include <asm/mshare.h>
 #include <trace/events/mshare.h>
+#include <trace/events/tlb.h>
+
+/* Parallel to cpu_tlbstate.ctxs[]; only guests have something here. */
+static DEFINE_PER_CPU(struct mshare_seen, mshare_seen[TLB_NR_DYN_ASIDS]);
+
+static atomic64_t mshare_last_set;
+
+/* The set of @mm for a reader with IRQs off. */
+static struct mshare_set *mshare_set_of(struct mm_struct *mm)
+{
+	return rcu_dereference_check(mm->context.mshare, irqs_disabled());
+}
+
+static bool mshare_set_has(const struct mshare_set *set, const struct mm_struct *host)
+{
+	unsigned int i;
+
+	for (i = 0; set && i < set->nr; i++)
+		if (set->at[i].host == host)
+			return true;
+	return false;
+}
+
+static u64 mshare_set_gen(const struct mshare_set *set)
+{
+	unsigned int i;
+	u64 gen = 0;
+
+	for (i = 0; i < set->nr; i++)
+		if (set->at[i].first)
+			gen += atomic64_read(&set->at[i].host->context.tlb_gen);
+	return gen;
+}
+
+/* Is any link of @at set?  IRQs are off, as for gup_fast: the tables stay. */
+static bool __maybe_unused mshare_linked(struct mm_struct *guest,
+					 const struct mshare_attachment *at)
+{
+	unsigned long addr;
+
+	for (addr = at->start; addr < at->end; addr += P4D_SIZE) {
+		pgd_t pgd = READ_ONCE(*pgd_offset(guest, addr));
+
+		if (!pgd_none(pgd) &&
+		    !p4d_none(READ_ONCE(*p4d_offset_lockless(pgd_offset(guest, addr), pgd, addr))))
+			return true;
+	}
+	return false;
+}
+
+/* S1 */
+static void mshare_assert_mask(struct mm_struct *guest, const struct mshare_set *set)
+{
+#ifdef CONFIG_DEBUG_VM
+	unsigned int i;
+
+	for (i = 0; set && i < set->nr; i++)
+		WARN_ON_ONCE(!cpumask_test_cpu(smp_processor_id(),
+					       mm_cpumask(set->at[i].host)) &&
+			     mshare_linked(guest, &set->at[i]));
+#endif
+}
+
+/* Hooks of tlb.c */
 
 /**
- * mshare_flush_host - Make a change of a region's page tables visible.
- * @mm: The host mm.
- * @start: First address of the change, in @mm.
- * @end: End of the change, or TLB_FLUSH_ALL.
+ * __mshare_switch_out - This CPU goes from one mm to another.
+ * @prev: A guest.
+ * @next: Any mm.
  *
- * No CPU loads a host mm, any CPU may run a guest: every TLB goes.  That covers
- * sleeping guests in other PCIDs, lazy CPUs and paging-structure caches, and it
- * waits for gup_fast, which keeps interrupts off while it walks.
- *
- * Callers hold page-table locks: nothing here sleeps or takes a lock.
+ * Between guests of the same region nothing is written: no cache line that is
+ * shared moves.
  */
-void mshare_flush_host(struct mm_struct *mm, unsigned long start, unsigned long end)
+void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
+{
+	unsigned int i, cpu = smp_processor_id();
+	struct mshare_set *from, *to;
+
+	/*
+	 * The idle task of a CPU that goes down: RCU does not wait for it any
+	 * more, the sets are not to be read.  No IPI goes to a CPU that is
+	 * offline, and the bits that stay are dropped by __mshare_flush_cpu().
+	 */
+	if (!cpu_online(cpu))
+		return;
+	from = mshare_set_of(prev);
+	to = mshare_set_of(next);
+	mshare_assert_mask(prev, from);
+	for (i = 0; from && i < from->nr; i++)
+		if (from->at[i].first && !mshare_set_has(to, from->at[i].host))
+			cpumask_clear_cpu(cpu, mm_cpumask(from->at[i].host));
+}
+
+/**
+ * __mshare_catch_up - Will an ASID do for a guest as it is?
+ * @mm: The guest, loaded or about to be.
+ * @asid: The ASID.
+ *
+ * In this order: whoever calls has set this CPU's bit in mm_cpumask(@mm) and
+ * read its tlb_gen; then the set, the bits, the generations of its hosts.
+ *
+ * Return: true if the caller must flush the ASID, which is recorded as done.
+ */
+bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
+{
+	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[asid]);
+	struct mshare_set *set = mshare_set_of(mm);
+	unsigned int i, cpu = smp_processor_id();
+	struct cpumask *mask;
+	u64 gen;
+
+	if (!set)
+		return false;
+	for (i = 0; i < set->nr; i++) {
+		mask = mm_cpumask(set->at[i].host);
+		if (set->at[i].first && !cpumask_test_cpu(cpu, mask))
+			cpumask_set_cpu(cpu, mask);
+	}
+	gen = mshare_set_gen(set);
+	VM_WARN_ON_ONCE(seen->id == set->id && seen->gen > gen);
+	if (mshare_flush_needed(seen, set, gen, TLB_GENERATION_INVALID) == MSHARE_FLUSH_NONE)
+		return false;
+	seen->id = set->id;
+	seen->gen = gen;
+	return true;
+}
+
+/* Calls __mshare_NAME() and keeps the registers that it may change, but for RAX. */
+#define MSHARE_THUNK(name)							\
+	asm(".pushsection .text, \"ax\"\n"					\
+	    ".globl mshare_" #name "_thunk\n"					\
+	    ".type mshare_" #name "_thunk, @function\n"			\
+	    ASM_FUNC_ALIGN							\
+	    "mshare_" #name "_thunk:\n"					\
+	    ASM_ENDBR								\
+	    FRAME_BEGIN								\
+	    "push %rcx\n push %rdx\n push %rsi\n push %rdi\n"			\
+	    "push %r8\n push %r9\n push %r10\n push %r11\n"			\
+	    "call __mshare_" #name "\n"					\
+	    "pop %r11\n pop %r10\n pop %r9\n pop %r8\n"			\
+	    "pop %rdi\n pop %rsi\n pop %rdx\n pop %rcx\n"			\
+	    FRAME_END								\
+	    ASM_RET								\
+	    ".size mshare_" #name "_thunk, .-mshare_" #name "_thunk\n"		\
+	    ".popsection")
+
+MSHARE_THUNK(switch_out);
+MSHARE_THUNK(catch_up);
+
+/* Flushes the range that @f gives in the host's addresses, wherever it is attached. */
+static unsigned long mshare_flush_range(const struct mshare_set *set,
+					const struct flush_tlb_info *f)
+{
+	unsigned long addr, nr = 0;
+	unsigned int i;
+
+	for (i = 0; i < set->nr; i++) {
+		const struct mshare_attachment *at = &set->at[i];
+
+		/*
+		 * The region may have grown since: what is past the end here
+		 * belongs to others, or is not even canonical, which INVPCID
+		 * does not forgive.
+		 */
+		for (addr = f->start; addr < f->end &&
+		     addr - at->host_start < at->end - at->start;
+		     addr += 1UL << f->stride_shift, nr++)
+			flush_tlb_one_user(addr - at->host_start + at->start);
+	}
+	return nr;
+}
+
+/**
+ * __mshare_flush_cpu - Flush a host on this CPU.
+ * @f: The flush, f->mm is the host.
+ *
+ * In place of flush_tlb_func(), with its rules.
+ */
+void __mshare_flush_cpu(const struct flush_tlb_info *f)
+{
+	struct mm_struct *guest = this_cpu_read(cpu_tlbstate.loaded_mm);
+	u16 asid = this_cpu_read(cpu_tlbstate.loaded_mm_asid);
+	bool local = smp_processor_id() == f->initiating_cpu;
+	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[asid]);
+	struct mshare_set *set = mshare_set_of(guest);
+	unsigned long nr = 0;
+	u64 gen;
+
+	if (!local) {
+		inc_irq_stat(irq_tlb_count);
+		count_vm_tlb_event(NR_TLB_REMOTE_FLUSH_RECEIVED);
+	}
+	if (!mshare_set_has(set, f->mm)) {
+		/* Detached, or switched away from, since the mask was read. */
+		cpumask_clear_cpu(smp_processor_id(), mm_cpumask(f->mm));
+		return;
+	}
+	if (this_cpu_read(cpu_tlbstate_shared.is_lazy)) {
+		/* As flush_tlb_func(): no speculative walk through freed tables. */
+		switch_mm_irqs_off(NULL, &init_mm, NULL);
+		return;
+	}
+	mshare_assert_mask(guest, set);
+
+	gen = mshare_set_gen(set);
+	switch (mshare_flush_needed(seen, set, gen, f->end == TLB_FLUSH_ALL ?
+				    TLB_GENERATION_INVALID : f->new_tlb_gen)) {
+	case MSHARE_FLUSH_NONE:
+		/* The flush of somebody else has done it all. */
+		break;
+	case MSHARE_FLUSH_RANGE:
+		nr = mshare_flush_range(set, f);
+		if (local)
+			count_vm_tlb_events(NR_TLB_LOCAL_FLUSH_ONE, nr);
+		break;
+	case MSHARE_FLUSH_ALL:
+		nr = TLB_FLUSH_ALL;
+		flush_tlb_local();
+		if (local)
+			count_vm_tlb_event(NR_TLB_LOCAL_FLUSH_ALL);
+		break;
+	}
+	seen->id = set->id;
+	seen->gen = gen;
+	trace_tlb_flush(local ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN, nr);
+}
+
+/**
+ * __mshare_trace_flush - Report that a host is flushed.
+ * @mm: The host.
+ * @start: First address of the change, in @mm.
+ * @end: End of the change, or %TLB_FLUSH_ALL.
+ */
+void __mshare_trace_flush(struct mm_struct *mm, unsigned long start, unsigned long end)
 {
 	trace_mshare_flush(mm->mshare, start, end);
-	flush_tlb_all();
+}
+
+/* Sets */
+
+static void mshare_sync_cpu(void *info)
+{
+	u16 asid = this_cpu_read(cpu_tlbstate.loaded_mm_asid);
+	struct mm_struct *guest = info;
+	u64 gen;
+
+	if (this_cpu_read(cpu_tlbstate.loaded_mm) != guest)
+		return;
+	if (this_cpu_read(cpu_tlbstate_shared.is_lazy)) {
+		switch_mm_irqs_off(NULL, &init_mm, NULL);
+		return;
+	}
+	/*
+	 * The flush is for the hosts that the old set named: their flushes in
+	 * flight are part of the new sum.  It will do for the guest itself too.
+	 */
+	gen = atomic64_read(&guest->context.tlb_gen);
+	if (__mshare_catch_up(guest, asid)) {
+		flush_tlb_local();
+		this_cpu_write(cpu_tlbstate.ctxs[asid].tlb_gen, gen);
+	}
+}
+
+static struct mshare_set *mshare_set_alloc(unsigned int nr, gfp_t gfp)
+{
+	struct mshare_set *set = kzalloc(struct_size(set, at, nr), gfp);
+
+	if (set)
+		set->id = atomic64_inc_return(&mshare_last_set);
+	return set;
+}
+
+static void mshare_set_add(struct mshare_set *set, const struct mshare_attachment *at)
+{
+	bool first = !mshare_set_has(set, at->host);
+	struct mshare_attachment *new = &set->at[set->nr++];
+
+	*new = *at;
+	new->first = first;
+	set->hosts += first;
+}
+
+static struct mshare_set *mshare_set_locked(struct mm_struct *guest)
+{
+	return rcu_dereference_protected(guest->context.mshare,
+					 lockdep_is_held(&guest->context.lock));
+}
+
+/**
+ * arch_mshare_publish - Tell the CPUs that a region is going to be linked.
+ * @guest: The mm it will be linked to, its mmap_lock held for writing.
+ * @host: The region's mm.
+ * @start: Where the region starts in @guest.
+ * @end: Where it ends in @guest.
+ * @host_start: Where @start is in @host.
+ *
+ * When this returns, every CPU that has @guest loaded is in mm_cpumask(@host)
+ * and knows of its flushes, as will be every CPU that loads it from now on.
+ *
+ * Context: Sleeps, and waits for other CPUs.
+ * Return: 0, or -ENOMEM with nothing changed.
+ */
+int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
+			unsigned long start, unsigned long end,
+			unsigned long host_start)
+{
+	const struct mshare_attachment at = {
+		.host = host, .start = start, .end = end, .host_start = host_start,
+	};
+	struct mshare_set *old, *new;
+	unsigned int i;
+
+	/* Not the mmap_lock alone: withdrawing may have it for reading only. */
+	mutex_lock(&guest->context.lock);
+	old = mshare_set_locked(guest);
+	new = mshare_set_alloc((old ? old->nr : 0) + 1, GFP_KERNEL_ACCOUNT);
+	if (!new) {
+		mutex_unlock(&guest->context.lock);
+		return -ENOMEM;
+	}
+	for (i = 0; old && i < old->nr; i++)
+		mshare_set_add(new, &old->at[i]);
+	mshare_set_add(new, &at);
+	rcu_assign_pointer(guest->context.mshare, new);
+	/*
+	 * A full barrier between the pointer and reading the mask: a CPU that
+	 * took the old set is in the mask.
+	 */
+	inc_mm_tlb_gen(guest);
+	on_each_cpu_mask(mm_cpumask(guest), mshare_sync_cpu, guest, true);
+	mutex_unlock(&guest->context.lock);
+	if (old)
+		kfree_rcu(old, rcu);
+	return 0;
+}
+
+/**
+ * arch_mshare_withdraw - Forget about a region that is not linked any more.
+ * @guest: The mm it was linked to.
+ * @start: Where it started there.
+ *
+ * All its links were cleared and @guest was flushed.  Does nothing if there is
+ * no such region: publishing may have failed.
+ *
+ * No CPU needs to hear of this: what it has recorded is about another set, so it
+ * flushes all the next time, and its bit in the mask of the host is dropped with
+ * the next flush that reaches it for nothing.
+ *
+ * Context: Sleeps.  The mmap_lock may be held for reading only.
+ */
+void arch_mshare_withdraw(struct mm_struct *guest, unsigned long start)
+{
+	struct mshare_set *old, *new = NULL;
+	unsigned int i, found;
+
+	mutex_lock(&guest->context.lock);
+	old = mshare_set_locked(guest);
+	for (found = 0; old && found < old->nr; found++)
+		if (old->at[found].start == start)
+			break;
+	if (!old || found == old->nr) {
+		mutex_unlock(&guest->context.lock);
+		return;
+	}
+	/* Nobody could handle a failure here: it may be the exit of the process. */
+	if (old->nr > 1)
+		new = mshare_set_alloc(old->nr - 1, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
+	for (i = 0; new && i < old->nr; i++)
+		if (i != found)
+			mshare_set_add(new, &old->at[i]);
+	rcu_assign_pointer(guest->context.mshare, new);
+	mutex_unlock(&guest->context.lock);
+	kfree_rcu(old, rcu);
+}
+
+/**
+ * arch_mshare_published - May a region be linked?
+ * @guest: The mm to link it to, its mmap_lock held for writing.
+ * @host: The region's mm.
+ *
+ * Return: true if arch_mshare_publish() was called for it.
+ */
+bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host)
+{
+	bool found;
+
+	rcu_read_lock();
+	found = mshare_set_has(rcu_dereference(guest->context.mshare), host);
+	rcu_read_unlock();
+	return found;
+}
+
+/**
+ * arch_mshare_sum - Add something up over the regions attached to a guest.
+ * @guest: The guest.
+ * @of: What to add for the mm of a region; called under RCU.
+ *
+ * Return: The sum.
+ */
+unsigned long arch_mshare_sum(struct mm_struct *guest, unsigned long (*of)(struct mm_struct *host))
+{
+	struct mshare_set *set;
+	unsigned long sum = 0;
+	unsigned int i;
+
+	rcu_read_lock();
+	set = rcu_dereference(guest->context.mshare);
+	for (i = 0; set && i < set->nr; i++)
+		if (set->at[i].first)
+			sum += of(set->at[i].host);
+	rcu_read_unlock();
+	return sum;
 }

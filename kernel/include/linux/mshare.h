@@ -20,18 +20,38 @@ struct mem_cgroup;
 struct mmu_gather;
 struct pt_regs;
 struct signal_struct;
+struct task_struct;
+
+/**
+ * struct mshare_guest - Where a fault in a host mm came from.
+ *
+ * current->mshare_guest points to it.
+ *
+ * @host: The host mm; from the time when the lock is dropped, with a reference.
+ * @mm: The guest.
+ * @vma: The attachment, if its own lock is held; NULL if that of @mm is.
+ * @unlocked: The lock was dropped.
+ * @outer: What current->mshare_guest was before.
+ * @memcg: What was the active memory cgroup of the task before.
+ */
+struct mshare_guest {
+	struct mm_struct *host;
+	struct mm_struct *mm;
+	struct vm_area_struct *vma;
+	bool unlocked;
+	struct mshare_guest *outer;
+	struct mem_cgroup *memcg;
+};
 
 /**
  * struct mshare_gup - A walk of slow GUP that went over to a host mm.
  *
- * @host: The host mm, its mmap_lock held for reading.
- * @address: Where in @host the walk goes on.
- * @memcg: What was the active memory cgroup of the task before.
+ * @guest: Where it came from; the mmap_lock of guest.host is held for reading.
+ * @address: Where in guest.host the walk goes on.
  */
 struct mshare_gup {
-	struct mm_struct *host;
+	struct mshare_guest guest;
 	unsigned long address;
-	struct mem_cgroup *memcg;
 };
 
 #ifdef CONFIG_MSHARE
@@ -62,8 +82,11 @@ struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm);
 /* kernel/exit.c */
 void mshare_owner_exit(struct signal_struct *signal);
 
-/* arch/x86/mm/tlb.c */
-void mshare_flush_host(struct mm_struct *mm, unsigned long start, unsigned long end);
+/* mm/oom_kill.c */
+unsigned long mshare_badness(struct task_struct *task);
+void mshare_oom_mark(struct mm_struct *mm);
+bool mshare_oom_holds(struct mm_struct *mm);
+bool mshare_oom_pending(void);
 
 #else /* CONFIG_MSHARE */
 
@@ -128,9 +151,23 @@ static inline void mshare_owner_exit(struct signal_struct *signal)
 {
 }
 
-static inline void mshare_flush_host(struct mm_struct *mm, unsigned long start,
-				     unsigned long end)
+static inline unsigned long mshare_badness(struct task_struct *task)
 {
+	return 0;
+}
+
+static inline void mshare_oom_mark(struct mm_struct *mm)
+{
+}
+
+static inline bool mshare_oom_holds(struct mm_struct *mm)
+{
+	return false;
+}
+
+static inline bool mshare_oom_pending(void)
+{
+	return false;
 }
 
 #endif /* CONFIG_MSHARE */

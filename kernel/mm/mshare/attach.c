@@ -30,8 +30,9 @@ static void mshare_vm_close(struct vm_area_struct *vma)
 	struct mshare_region *region = mshare_vma_region(vma);
 
 	trace_mshare_detach(region, vma);
+	arch_mshare_withdraw(vma->vm_mm, vma->vm_start);
 	atomic_long_dec(&mshare_nr_attachments);
-	atomic_long_dec(&region->attachments);
+	mshare_oom_detached(atomic_long_dec_and_test(&region->attachments));
 }
 
 static int mshare_vm_may_split(struct vm_area_struct *vma, unsigned long addr)
@@ -97,7 +98,10 @@ static vm_flags_t mshare_vm_flags(unsigned int flags)
 
 /* Links */
 
-/* Allocates what is above the links of @vma, so that linking cannot fail. */
+/*
+ * Does what can fail before @vma is linked: allocates what is above the links,
+ * and tells the CPUs.  Undone by mshare_vm_close() and free_pgd_range().
+ */
 static int mshare_link_prepare(struct vm_area_struct *vma)
 {
 	struct mm_struct *mm = vma->vm_mm;
@@ -106,14 +110,15 @@ static int mshare_link_prepare(struct vm_area_struct *vma)
 	for (addr = vma->vm_start; addr < vma->vm_end; addr += P4D_SIZE)
 		if (!p4d_alloc(mm, pgd_offset(mm, addr), addr))
 			return -ENOMEM;
-	return 0;
+	return arch_mshare_publish(mm, mshare_vma_region(vma)->mm, vma->vm_start,
+				   vma->vm_end, MSHARE_HOST_START);
 }
 
 /*
  * Hardware and gup_fast walk a link from the moment it is set.  The tables it
  * leads to stay as long as the region, and each change below them is flushed
- * on every CPU, also on those that got here just now: no lock of the host is
- * needed.
+ * on every CPU that has this mm loaded, since it was published: no lock of the
+ * host is needed.
  */
 static void mshare_link(struct vm_area_struct *vma)
 {
@@ -122,6 +127,7 @@ static void mshare_link(struct vm_area_struct *vma)
 	unsigned long addr;
 
 	mmap_assert_write_locked(mm);
+	VM_WARN_ON_ONCE(!arch_mshare_published(mm, host));
 	spin_lock(&mm->page_table_lock);
 	for (addr = vma->vm_start; addr < vma->vm_end; addr += P4D_SIZE) {
 		unsigned long haddr = mshare_host_address(vma, addr);
@@ -239,13 +245,14 @@ static long mshare_place(struct mshare_region *region, unsigned long addr,
 	return addr ?: -ENOMEM;
 }
 
-/* Frees the page above a link that was allocated for nothing. */
+/* Undoes mshare_link_prepare(). */
 static void mshare_link_cancel(struct vm_area_struct *vma)
 {
 	struct mm_struct *mm = vma->vm_mm;
 	struct vm_area_struct *prev, *next;
 	struct mmu_gather tlb;
 
+	arch_mshare_withdraw(mm, vma->vm_start);
 	next = find_vma_prev(mm, vma->vm_start, &prev);
 	tlb_gather_mmu(&tlb, mm);
 	free_pgd_range(&tlb, vma->vm_start, vma->vm_end, prev ? prev->vm_end : 0,

@@ -34,13 +34,58 @@ static bool mshare_may_access(const struct vm_area_struct *object, unsigned int 
 	return object->vm_flags & VM_ACCESS_FLAGS;
 }
 
-static void mshare_unlock_guest(struct vm_area_struct *vma, struct mm_struct *mm,
-				unsigned int flags)
+/* From here on @current handles a fault in @region for @mm. */
+static void mshare_enter(struct mshare_guest *guest, struct mshare_region *region,
+			 struct mm_struct *mm, struct vm_area_struct *vma)
 {
-	if (flags & FAULT_FLAG_VMA_LOCK)
-		vma_end_read(vma);
+	*guest = (struct mshare_guest) {
+		.host = region->mm, .mm = mm, .vma = vma,
+		.outer = current->mshare_guest,
+		.memcg = set_active_memcg(region->memcg),
+	};
+	current->mshare_guest = guest;
+}
+
+static void mshare_leave(struct mshare_guest *guest)
+{
+	set_active_memcg(guest->memcg);
+	current->mshare_guest = guest->outer;
+}
+
+static void mshare_unlock_guest(struct mshare_guest *guest)
+{
+	if (guest->vma)
+		vma_end_read(guest->vma);
 	else
-		mmap_read_unlock(mm);
+		mmap_read_unlock(guest->mm);
+}
+
+/**
+ * __mshare_fault_unlock - A fault is about to drop its lock of a host mm.
+ * @host: The host mm.
+ *
+ * It is going to sleep: the lock of the guest goes too.  That was what kept the
+ * region, until the fault is over a reference to the mm does.
+ */
+void __mshare_fault_unlock(struct mm_struct *host)
+{
+	struct mshare_guest *guest = current->mshare_guest;
+
+	/* Populating a region has no guest. */
+	if (!guest || WARN_ON_ONCE(guest->host != host || guest->unlocked))
+		return;
+	mmgrab(host);
+	guest->unlocked = true;
+	mshare_unlock_guest(guest);
+}
+
+/* The host's lock was dropped: sees to it that the guest's is. */
+static void mshare_finish_unlock(struct mshare_guest *guest)
+{
+	if (guest->unlocked)
+		mmdrop(guest->host);
+	else
+		mshare_unlock_guest(guest);
 }
 
 /*
@@ -94,7 +139,8 @@ static vm_fault_t mshare_lock_object(struct mm_struct *host, struct vm_area_stru
  *
  * The contract of handle_mm_fault() about locks holds for the guest's: with
  * VM_FAULT_COMPLETED, and with VM_FAULT_RETRY unless FAULT_FLAG_RETRY_NOWAIT is
- * set, it was dropped, as the inner call has dropped the host's.
+ * set, it was dropped, as the inner call has dropped the host's; and if that was
+ * to wait for something, no later.
  *
  * Return: VM_FAULT_* bits.
  */
@@ -103,9 +149,9 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 {
 	struct mshare_region *region = mshare_vma_region(vma);
 	unsigned long haddr = mshare_host_address(vma, address);
-	struct mm_struct *host = region->mm, *mm = vma->vm_mm;
+	struct mm_struct *host = region->mm;
 	struct vm_area_struct *object;
-	struct mem_cgroup *memcg;
+	struct mshare_guest guest;
 	vm_fault_t ret;
 
 	/*
@@ -119,6 +165,8 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	if (ret)
 		return ret;
 
+	mshare_enter(&guest, region, vma->vm_mm,
+		     flags & FAULT_FLAG_VMA_LOCK ? vma : NULL);
 	if (!object) {
 		ret = VM_FAULT_SIGSEGV;
 	} else if (READ_ONCE(region->dead)) {
@@ -126,9 +174,7 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	} else if (!mshare_may_access(object, flags)) {
 		ret = VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
 	} else {
-		memcg = set_active_memcg(region->memcg);
 		ret = handle_mm_fault(object, haddr, flags, regs);
-		set_active_memcg(memcg);
 
 		/*
 		 * The OOM killer of the cgroup that pays cannot help a task
@@ -143,12 +189,13 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 		if (!(ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
 			percpu_counter_inc(&region->faults);
 	}
-	/* The guest's lock is still held and keeps the region. */
+	mshare_leave(&guest);
+	/* @vma may be gone; the region is kept by its lock or by guest.host. */
 	trace_mshare_fault(region, haddr - MSHARE_HOST_START, flags, ret);
 
 	if ((ret & VM_FAULT_COMPLETED) ||
 	    ((ret & VM_FAULT_RETRY) && !(flags & FAULT_FLAG_RETRY_NOWAIT))) {
-		mshare_unlock_guest(vma, mm, flags);
+		mshare_finish_unlock(&guest);
 		return ret;
 	}
 	if (flags & FAULT_FLAG_VMA_LOCK)
@@ -174,6 +221,7 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 	struct mshare_region *region = mshare_vma_region(vma);
 	struct mm_struct *host = region->mm;
 
+	mmap_assert_locked(vma->vm_mm);
 	if (nowait) {
 		if (!mmap_read_trylock(host))
 			return 0;
@@ -184,9 +232,8 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 		mmap_read_unlock(host);
 		return -EFAULT;
 	}
-	gup->host = host;
 	gup->address = mshare_host_address(vma, address);
-	gup->memcg = set_active_memcg(region->memcg);
+	mshare_enter(&gup->guest, region, vma->vm_mm, NULL);
 	return 1;
 }
 
@@ -196,17 +243,19 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
  * @locked: Is the host's mmap_lock still held?
  * @ret: What the walk there returned.
  *
- * The guest's mmap_lock is still held.
+ * If it is not, neither is the guest's mmap_lock when this returns.
  *
  * Return: What the walk of the guest is to return.
  */
 long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 {
-	set_active_memcg(gup->memcg);
+	mshare_leave(&gup->guest);
 	/* As for a page fault: this cgroup is full, the caller's is not. */
-	if (ret == -ENOMEM && !mshare_memcg_is_ours(gup->host->mshare))
+	if (ret == -ENOMEM && !mshare_memcg_is_ours(gup->guest.host->mshare))
 		ret = -EFAULT;
 	if (locked)
-		mmap_read_unlock(gup->host);
+		mmap_read_unlock(gup->guest.host);
+	else
+		mshare_finish_unlock(&gup->guest);
 	return ret;
 }

@@ -109,7 +109,12 @@ struct mm_struct *mshare_host_alloc(void);
 int mshare_host_grow(struct mshare_region *region, unsigned int slots);
 
 /* owner.c */
+void mshare_truncate_objects(struct mshare_region *region, bool wait);
 void mshare_reap(struct work_struct *work);
+
+/* oom.c */
+void mshare_oom_detached(bool last);
+void mshare_oom_count(int going);
 
 /* attach.c */
 extern atomic_long_t mshare_nr_attachments;

@@ -33,11 +33,14 @@ static struct file *mshare_own_file(struct mshare_region *region, unsigned long 
 	return file;
 }
 
-/*
- * Takes the memory of anonymous objects away.  Without @wait it passes by those
- * that change just now, and no lock can keep it waiting.
+/**
+ * mshare_truncate_objects - Take the memory of anonymous objects away.
+ * @region: The region.
+ * @wait: Wait for objects that change just now, else pass them by.
+ *
+ * Without @wait no lock can keep it waiting.
  */
-static void mshare_truncate_objects(struct mshare_region *region, bool wait)
+void mshare_truncate_objects(struct mshare_region *region, bool wait)
 {
 	struct mm_struct *mm = region->mm;
 	unsigned long addr = MSHARE_HOST_START;

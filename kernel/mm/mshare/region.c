@@ -170,8 +170,12 @@ static void mshare_put_work(struct work_struct *work)
 {
 	struct mshare_region *region = container_of(to_rcu_work(work),
 						    struct mshare_region, put);
+	struct mm_struct *mm = region->mm;
 
-	mmput(region->mm);
+	/* The last fput() of their files would do it, some time after this. */
+	mshare_truncate_objects(region, true);
+	mmput(mm);
+	mshare_oom_count(-1);
 }
 
 static struct mshare_region *mshare_region_alloc(bool owned)
@@ -272,8 +276,10 @@ static void mshare_evict_inode(struct inode *inode)
 	 * Tearing down a host mm takes long, and the caller may hold a guest's
 	 * mmap_lock.
 	 */
-	if (region)
+	if (region) {
+		mshare_oom_count(1);
 		queue_rcu_work(mshare_wq, &region->put);
+	}
 }
 
 static const struct super_operations mshare_super_ops = {

@@ -190,6 +190,7 @@ SYSCALL_DEFINE2(mshare_detach, unsigned long, addr, unsigned int, flags)
  * - %-EPERM: a noexec mount, or a seal
  * - %-EOVERFLOW: past what the file system can address
  * - %-ETXTBSY: a swap file
+ * - %-ENFILE: too many open files in the system, for anonymous memory
  * - %-ENOMEM: past the size of the region, no room in it, too many objects, or
  *   no memory
  * - %-EEXIST: something is mapped there and MAP_FIXED is missing
@@ -343,6 +344,7 @@ static bool mshare_advice_valid(int advice)
  * - %-EBADF: @fd is not open for writing
  * - %-EBADFD: @fd is not a region
  * - %-EACCES: MADV_REMOVE of an object that may not be written
+ * - %-EPERM, %-ETXTBSY, %-EOPNOTSUPP: MADV_REMOVE, as fallocate(2)
  * - %-ENOMEM: past the size of the region, a hole, or no memory
  * - %-EOWNERDEAD: the owner is gone
  * - %-EAGAIN, %-EBUSY, %-EFAULT, %-EHWPOISON, %-EIO: as madvise(2)

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Who is interrupted when shared page tables change: CPUs that run a guest, once
+ * a flush, and no other.  Counts, not times; the machine must be quiet.
+ */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "mst.h"
+#include "tlb_count.h"
+
+#include <sys/wait.h>
+#include <time.h>
+
+#define NEED_CPUS(n) do {							\
+	if (cpus() < (n))							\
+		SKIP(return, "needs %d CPUs", (n));				\
+} while (0)
+
+/* Each round is exact: few of them, on a slow machine, are as good. */
+#define ROUNDS	10000
+#define SECONDS	10
+
+/* What a process does on its CPU until it is killed. */
+enum job {
+	SPIN,		/* is no guest and computes */
+	GUEST_SPIN,	/* has touched the region and computes */
+	GUEST_SLEEP,	/* has touched the region and sleeps */
+};
+
+static pid_t start(struct __test_metadata *_metadata, int cpu, enum job job, int fd, uint64_t offset)
+{
+	volatile int *ready = shared_page();
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		volatile char *p;
+
+		CHILD_CHECK(pin(cpu));
+		alarm(110);
+		if (job != SPIN) {
+			p = mshare_attach(fd, NULL, 0);
+			CHILD_CHECK(p != MAP_FAILED);
+			p[offset] = 1;
+		}
+		*ready = 1;
+		while (job != GUEST_SLEEP)
+			;
+		pause();
+		_exit(1);
+	}
+	ASSERT_TRUE(await(ready, 30));
+	munmap((void *)ready, PAGE);
+	return pid;
+}
+
+static void stop(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	wait_for(pid);
+}
+
+/* The counts of each CPU, at one time. */
+struct counts {
+	long long ipis[4], row[4];
+};
+
+static struct counts counts(void)
+{
+	struct counts c;
+	int cpu;
+
+	for (cpu = 0; cpu < 4; cpu++) {
+		c.ipis[cpu] = tlb_ipis(cpu);
+		c.row[cpu] = tlb_row(cpu);
+	}
+	return c;
+}
+
+/*
+ * Maps, touches and unmaps the page at OFFSET; returns how often.  FROM and TO
+ * are the counts around it.  With other pages next to it, its table stays.
+ */
+static int rounds(struct __test_metadata *_metadata, int fd, char *at, uint64_t offset,
+		  struct counts *from, struct counts *to)
+{
+	time_t end = time(NULL) + SECONDS;
+	int done;
+
+	*from = counts();
+	for (done = 0; done < ROUNDS && time(NULL) < end; done++) {
+		ASSERT_EQ(offset, map_anon(fd, offset, PAGE, RW));
+		*(volatile char *)(at + offset) = 1;
+		ASSERT_OK(mshare_unmap(fd, offset, PAGE, 0));
+	}
+	*to = counts();
+	TH_LOG("%d rounds: IPIs of CPU 1 to 3: %lld %lld %lld; TLB rows: %lld %lld %lld", done,
+	       to->ipis[1] - from->ipis[1], to->ipis[2] - from->ipis[2],
+	       to->ipis[3] - from->ipis[3], to->row[1] - from->row[1],
+	       to->row[2] - from->row[2], to->row[3] - from->row[3]);
+	EXPECT_LE(20, done);
+	return done;
+}
+
+FIXTURE(ipi) {
+	int fd;
+	char *at;
+};
+
+FIXTURE_SETUP(ipi)
+{
+	NEED_CPUS(4);
+	if (access(TLB_TRACE, F_OK))
+		SKIP(return, "no " TLB_TRACE);
+	ASSERT_TRUE(pin(0));
+	self->fd = region(GIB);
+	ASSERT_LE(0, self->fd);
+	/* Keeps the first page table. */
+	ASSERT_EQ(0, map_anon(self->fd, 0, PAGE, RW));
+	ASSERT_TRUE(tlb_count_begin());
+}
+
+FIXTURE_TEARDOWN(ipi)
+{
+	tlb_count_end();
+}
+
+/* P1: guests on CPUs 0 and 1, another process on 2, nobody on 3. */
+static void only_cpus_of_guests(struct __test_metadata *_metadata, FIXTURE_DATA(ipi) *self,
+				uint64_t offset, int flushes)
+{
+	pid_t other = start(_metadata, 2, SPIN, -1, 0);
+	pid_t guest = start(_metadata, 1, GUEST_SPIN, self->fd, 0);
+	struct counts from, to;
+	int done, cpu;
+
+	self->at = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->at);
+	*self->at = 1;
+	done = rounds(_metadata, self->fd, self->at, offset, &from, &to);
+	/* A page table that goes is a flush of its own. */
+	EXPECT_EQ(done * flushes, to.ipis[1] - from.ipis[1]);
+	for (cpu = 2; cpu < 4; cpu++) {
+		EXPECT_EQ(0, to.ipis[cpu] - from.ipis[cpu]) {
+			TH_LOG("CPU %d runs no guest", cpu);
+		}
+		EXPECT_EQ(0, to.row[cpu] - from.row[cpu]) {
+			TH_LOG("CPU %d runs no guest", cpu);
+		}
+	}
+	stop(guest);
+	stop(other);
+}
+
+TEST_F_TIMEOUT(ipi, an_unmap_interrupts_only_cpus_that_run_a_guest, 120)
+{
+	only_cpus_of_guests(_metadata, self, PAGE, 1);
+}
+
+TEST_F_TIMEOUT(ipi, an_unmap_with_its_page_table_interrupts_only_cpus_that_run_a_guest, 120)
+{
+	only_cpus_of_guests(_metadata, self, 4 * HUGE, 2);
+}
+
+/* Attaching and detaching are the business of who does it. */
+TEST_F_TIMEOUT(ipi, attach_and_detach_interrupt_nobody_else, 120)
+{
+	pid_t other = start(_metadata, 2, SPIN, -1, 0);
+	pid_t guest = start(_metadata, 1, GUEST_SPIN, self->fd, 0);
+	struct counts from = counts(), to;
+	int i, cpu;
+
+	for (i = 0; i < 200; i++) {
+		volatile char *p = mshare_attach(self->fd, NULL, 0);
+
+		ASSERT_NE(MAP_FAILED, p);
+		*p = 1;
+		ASSERT_OK(mshare_detach((void *)p, 0));
+	}
+	to = counts();
+	for (cpu = 1; cpu < 4; cpu++) {
+		EXPECT_EQ(0, to.ipis[cpu] - from.ipis[cpu]) {
+			TH_LOG("CPU %d has nothing to do with it", cpu);
+		}
+	}
+	stop(guest);
+	stop(other);
+}
+
+/* P5: guests sleep on CPUs 1 to 3, which lazily keep their page tables. */
+TEST_F_TIMEOUT(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest, 120)
+{
+	struct counts from, to;
+	pid_t guest[4];
+	int cpu;
+
+	for (cpu = 1; cpu < 4; cpu++)
+		guest[cpu] = start(_metadata, cpu, GUEST_SLEEP, self->fd, 0);
+	self->at = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->at);
+	*self->at = 1;
+	sleep_ms(100);
+	rounds(_metadata, self->fd, self->at, PAGE, &from, &to);
+	for (cpu = 1; cpu < 4; cpu++) {
+		EXPECT_EQ(0, to.ipis[cpu] - from.ipis[cpu]);
+		EXPECT_EQ(0, to.row[cpu] - from.row[cpu]);
+	}
+	/* A table that goes is worth one: then they have left the guest for good. */
+	rounds(_metadata, self->fd, self->at, 4 * HUGE, &from, &to);
+	for (cpu = 1; cpu < 4; cpu++) {
+		EXPECT_GE(1, to.ipis[cpu] - from.ipis[cpu]);
+		EXPECT_GE(1, to.row[cpu] - from.row[cpu]);
+	}
+	for (cpu = 1; cpu < 4; cpu++)
+		stop(guest[cpu]);
+}
+
+/* P3: 64 MiB of a file, clean, mapped, and a guest that runs on CPU 1. */
+#define RECLAIMED	(64 * MIB)
+
+TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
+{
+	const char *dir = disk_mount();
+	char path[128], name[128], buf[64 * KIB];
+	struct counts from, to;
+	uint64_t left;
+	time_t end;
+	int file, i;
+	pid_t guest;
+
+	if (!dir)
+		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+	sprintf(path, "/sys/fs/cgroup/mst.%d", getpid());
+	write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	if (mkdir(path, 0755))
+		SKIP(return, "no cgroup2 with memory at /sys/fs/cgroup: %m");
+	/* The pages are charged to that group, and nothing else is. */
+	snprintf(name, sizeof(name), "%s/many", dir);
+	file = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ASSERT_LE(0, file);
+	strcat(path, "/cgroup.procs");
+	memset(buf, 1, sizeof(buf));
+	IN_CHILD({
+		CHILD_CHECK(write_text(path, "0"));
+		for (i = 0; i < RECLAIMED / sizeof(buf); i++)
+			CHILD_CHECK(write(file, buf, sizeof(buf)) == sizeof(buf));
+		CHILD_CHECK(!fsync(file));
+	});
+	ASSERT_EQ(GIB / 2, map_file(self->fd, GIB / 2, RECLAIMED, PROT_READ, file));
+	ASSERT_OK(mshare_advise(self->fd, GIB / 2, RECLAIMED, MADV_POPULATE_READ, 0));
+	left = stat_of(self->fd).resident;
+	ASSERT_LE(RECLAIMED, left);
+	guest = start(_metadata, 1, GUEST_SPIN, self->fd, 0);
+
+	*strrchr(path, '/') = 0;
+	strcat(path, "/memory.reclaim");
+	from = counts();
+	end = time(NULL) + 60;
+	while (stat_of(self->fd).resident > RECLAIMED / 4 && time(NULL) < end)
+		write_text(path, "1M");
+	to = counts();
+	left -= stat_of(self->fd).resident;
+	TH_LOG("%lld flushes for %ju pages", to.ipis[1] - from.ipis[1], (uintmax_t)(left / PAGE));
+	EXPECT_LE(RECLAIMED / 2, left);
+	/* Some there must be. */
+	EXPECT_LT(0, to.ipis[1] - from.ipis[1]);
+	EXPECT_GE(left / PAGE / 16, to.ipis[1] - from.ipis[1]);
+	stop(guest);
+	close(file);
+	unlink(name);
+	*strrchr(path, '/') = 0;
+	rmdir(path);
+}
+
+TEST_HARNESS_MAIN

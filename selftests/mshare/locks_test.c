@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What a fault in an attachment holds while it waits, and what it waits for.  The
- * file in the region is on a network block device whose server is this process:
- * reads wait as long as the test likes.
+ * file in the region is on a network block device whose server is a child of this
+ * process, which none of its locks can stop: reads wait as long as the test likes.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -23,9 +23,10 @@
 #define FAULTS		4096
 
 static char *disk;
-static int server_fd = -1;
-/* Reads wait while HOLD is set; HELD says that one does. */
-static volatile int hold, held;
+/* Shared with the server: reads wait while HOLD is set; HELD says that one does. */
+static volatile struct {
+	int hold, held;
+} *control;
 
 static bool transfer(int fd, void *buffer, size_t length, bool out)
 {
@@ -40,31 +41,35 @@ static bool transfer(int fd, void *buffer, size_t length, bool out)
 	return true;
 }
 
-static void *serve(void *arg)
+static void serve(int fd)
 {
 	struct nbd_request request;
 
-	while (transfer(server_fd, &request, sizeof(request), false)) {
+	while (transfer(fd, &request, sizeof(request), false)) {
 		struct nbd_reply reply = { .magic = htobe32(NBD_REPLY_MAGIC) };
 		char *data = disk + be64toh(request.from);
 		uint32_t length = be32toh(request.len), type = be32toh(request.type) & 0xffff;
 
 		memcpy(reply.handle, request.handle, sizeof(reply.handle));
-		if (type == NBD_CMD_WRITE && !transfer(server_fd, data, length, false))
+		if (type == NBD_CMD_WRITE && !transfer(fd, data, length, false))
 			break;
-		while (type == NBD_CMD_READ && hold) {
-			held = 1;
+		while (type == NBD_CMD_READ && control->hold) {
+			control->held = 1;
 			sleep_ms(1);
 		}
-		if (!transfer(server_fd, &reply, sizeof(reply), true) ||
-		    (type == NBD_CMD_READ && !transfer(server_fd, data, length, true)))
+		if (!transfer(fd, &reply, sizeof(reply), true) ||
+		    (type == NBD_CMD_READ && !transfer(fd, data, length, true)))
 			break;
 	}
-	return NULL;
 }
 
 static void *serve_kernel(void *arg)
 {
+	sigset_t all;
+
+	/* Any signal, such as that of a child, would end it. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_BLOCK, &all, NULL);
 	ioctl(*(int *)arg, NBD_DO_IT);
 	return NULL;
 }
@@ -72,7 +77,8 @@ static void *serve_kernel(void *arg)
 FIXTURE(locks)
 {
 	char dir[40];
-	pthread_t server, kernel;
+	pthread_t kernel;
+	pid_t server;
 	int nbd, file, fd;
 	char *addr;
 };
@@ -82,18 +88,24 @@ FIXTURE_SETUP(locks)
 	char path[64], command[200];
 	int pair[2];
 
-	hold = held = 0;
-	disk = mmap(NULL, DISK_SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	control = shared_page();
+	disk = mmap(NULL, DISK_SIZE, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, disk);
 	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
-	server_fd = pair[1];
+	self->server = fork();
+	ASSERT_LE(0, self->server);
+	if (!self->server) {
+		close(pair[0]);
+		serve(pair[1]);
+		_exit(0);
+	}
+	close(pair[1]);
 	/* For reading: what is open for writing cannot be mounted. */
 	self->nbd = open("/dev/nbd0", O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, self->nbd);
 	ASSERT_OK(ioctl(self->nbd, NBD_SET_BLKSIZE, 4096));
 	ASSERT_OK(ioctl(self->nbd, NBD_SET_SIZE_BLOCKS, DISK_SIZE / 4096));
 	ASSERT_OK(ioctl(self->nbd, NBD_SET_SOCK, pair[0]));
-	ASSERT_OK(pthread_create(&self->server, NULL, serve, NULL));
 	ASSERT_OK(pthread_create(&self->kernel, NULL, serve_kernel, &self->nbd));
 
 	snprintf(self->dir, sizeof(self->dir), "/tmp/locks.%d", getpid());
@@ -122,12 +134,12 @@ FIXTURE_SETUP(locks)
 	ASSERT_EQ(0, map_file(self->fd, 0, FILE_SIZE, RW, self->file));
 	self->addr = mshare_attach(self->fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, self->addr);
-	hold = 1;
+	control->hold = 1;
 }
 
 FIXTURE_TEARDOWN(locks)
 {
-	hold = 0;
+	control->hold = 0;
 	mshare_detach(self->addr, 0);
 	close(self->fd);
 	close(self->file);
@@ -139,9 +151,8 @@ FIXTURE_TEARDOWN(locks)
 	pthread_join(self->kernel, NULL);
 	ioctl(self->nbd, NBD_CLEAR_SOCK);
 	close(self->nbd);
-	shutdown(server_fd, SHUT_RDWR);
-	pthread_join(self->server, NULL);
-	close(server_fd);
+	kill(self->server, SIGKILL);
+	wait_for(self->server);
 	munmap(disk, DISK_SIZE);
 }
 
@@ -203,13 +214,13 @@ static void not_delayed(struct __test_metadata *_metadata, char *addr, int fd,
 
 	*accessor = (struct worker){ .work = access, .addr = addr };
 	ASSERT_OK(pthread_create(&accessor->thread, NULL, work, accessor));
-	ASSERT_TRUE(await(&held, 20));
+	ASSERT_TRUE(await(&control->held, 20));
 	ASSERT_OK(pthread_create(&changer.thread, NULL, work, &changer));
 	EXPECT_TRUE(await(&changer.done, 20)) {
 		TH_LOG("it waits for a fault that waits for a device");
 	}
 	EXPECT_FALSE(accessor->done);
-	hold = 0;
+	control->hold = 0;
 	ASSERT_OK(pthread_join(changer.thread, NULL));
 	ASSERT_OK(pthread_join(accessor->thread, NULL));
 	EXPECT_EQ(0, changer.result);
@@ -276,11 +287,11 @@ TEST_F(locks, a_process_that_waits_can_be_killed)
 		try_load(self->addr);
 		_exit(1);
 	}
-	ASSERT_TRUE(await(&held, 20));
+	ASSERT_TRUE(await(&control->held, 20));
 	ASSERT_OK(kill(pid, SIGKILL));
 	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
-	EXPECT_TRUE(hold);
-	hold = 0;
+	EXPECT_TRUE(control->hold);
+	control->hold = 0;
 	/* Nor has it left anything locked. */
 	EXPECT_EQ(FAULT_NONE, try_load(self->addr));
 }

@@ -35,6 +35,7 @@
  * IPI before tables are freed waits for it.
  */
 #include <linux/hardirq.h>
+#include <linux/linkage.h>
 #include <linux/mmu_context.h>
 #include <linux/slab.h>
 #include <linux/smp.h>
@@ -42,8 +43,7 @@
 #include <asm/frame.h>
 #include <asm/hardirq.h>
 #include <asm/ibt.h>
-#include <asm/linkage.h>
-#include <asm/mshare.h>
+#include <asm/mshare_tlb.h>
 #include <trace/events/mshare.h>
 #include <trace/events/tlb.h>
 

@@ -6,7 +6,7 @@
  * ASIDs to get it wrong with.
  */
 #include <kunit/test.h>
-#include <asm/mshare.h>
+#include <asm/mshare_tlb.h>
 
 #include "mshare.h"
 

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * mshare - what the TLB code has to know of regions
+ */
+#ifndef _ASM_X86_MSHARE_TLB_H
+#define _ASM_X86_MSHARE_TLB_H
+
+#include <linux/mm.h>
+#include <linux/mshare.h>
+#include <asm/tlbflush.h>
+
+#ifdef CONFIG_MSHARE
+
+/**
+ * struct mshare_attachment - A region in a guest.
+ * @host: The region's mm.
+ * @start: Where it is in the guest.
+ * @end: Its end there.
+ * @host_start: Where @start is in @host.
+ * @first: The first one of @host in its set: what is per host is done for this.
+ */
+struct mshare_attachment {
+	struct mm_struct *host;
+	unsigned long start;
+	unsigned long end;
+	unsigned long host_start;
+	bool first;
+};
+
+/**
+ * struct mshare_set - The regions that are attached to a guest.
+ *
+ * mm->context.mshare points to it.  Never changes once it is published there;
+ * an attachment that comes or goes makes another set.
+ *
+ * @id: Number of the set, not 0, never used again.
+ * @rcu: Frees it.
+ * @nr: Entries in @at.
+ * @hosts: Different hosts in @at.
+ * @at: The attachments.
+ */
+struct mshare_set {
+	u64 id;
+	struct rcu_head rcu;
+	unsigned int nr;
+	unsigned int hosts;
+	struct mshare_attachment at[] __counted_by(nr);
+};
+
+/**
+ * struct mshare_seen - Up to where an ASID has followed the flushes of hosts.
+ * @id: The set it used.
+ * @gen: Sum of the hosts' generations.
+ *
+ * The ASID holds nothing that is older than the hosts' tables at @gen.
+ */
+struct mshare_seen {
+	u64 id;
+	u64 gen;
+};
+
+/**
+ * enum mshare_flush - What an ASID must flush to be up to date.
+ * @MSHARE_FLUSH_NONE: Nothing.
+ * @MSHARE_FLUSH_RANGE: The range that the flush at hand is about.
+ * @MSHARE_FLUSH_ALL: Everything.
+ */
+enum mshare_flush {
+	MSHARE_FLUSH_NONE,
+	MSHARE_FLUSH_RANGE,
+	MSHARE_FLUSH_ALL,
+};
+
+/**
+ * mshare_flush_needed - Decide what an ASID must flush.
+ * @seen: How far it is.
+ * @set: What the loaded guest is attached to.
+ * @gen: Sum of the generations of the hosts in @set.
+ * @range_gen: The generation of one of them that the range at hand belongs to,
+ *	or %TLB_GENERATION_INVALID if all is to be flushed.
+ *
+ * A sum over several hosts does not say whose step is missing, so a range will
+ * do only if there is one host and this is its only missing step.
+ *
+ * Return: What to flush.
+ */
+static inline enum mshare_flush mshare_flush_needed(const struct mshare_seen *seen,
+						    const struct mshare_set *set,
+						    u64 gen, u64 range_gen)
+{
+	if (seen->id != set->id)
+		return MSHARE_FLUSH_ALL;
+	if (seen->gen == gen)
+		return MSHARE_FLUSH_NONE;
+	if (range_gen != TLB_GENERATION_INVALID && set->hosts == 1 &&
+	    range_gen == gen && seen->gen + 1 == gen)
+		return MSHARE_FLUSH_RANGE;
+	return MSHARE_FLUSH_ALL;
+}
+
+/* Hooks of arch/x86/mm/tlb.c, for the out-of-line parts see arch/x86/mm/mshare.c. */
+
+void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next);
+bool __mshare_catch_up(struct mm_struct *mm, u16 asid);
+void __mshare_flush_cpu(const struct flush_tlb_info *f);
+void __mshare_trace_flush(struct mm_struct *mm, unsigned long start, unsigned long end);
+
+/*
+ * By thunks that keep all registers: the switch between others would have to save
+ * those that a call may change.
+ */
+static inline void mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
+{
+	unsigned long rax;
+
+	if (unlikely(arch_mshare_attached(prev)))
+		asm volatile("call mshare_switch_out_thunk" : "=a" (rax), ASM_CALL_CONSTRAINT
+			     : "D" (prev), "S" (next) : "memory", "cc");
+}
+
+static inline bool mshare_catch_up(struct mm_struct *mm, u16 asid)
+{
+	bool stale = false;
+
+	VM_WARN_ON_ONCE(mm_is_mshare_host(mm));
+	if (unlikely(arch_mshare_attached(mm)))
+		asm volatile("call mshare_catch_up_thunk" : "=a" (stale), ASM_CALL_CONSTRAINT
+			     : "D" (mm), "S" ((u32)asid) : "memory", "cc");
+	return stale;
+}
+
+static inline bool mshare_flush_cpu(const struct flush_tlb_info *f)
+{
+	if (likely(!f->mm || !mm_is_mshare_host(f->mm)))
+		return false;
+	__mshare_flush_cpu(f);
+	return true;
+}
+
+/* A host is never loaded: is one of its guests? */
+static inline bool mshare_flush_here(struct mm_struct *mm, int cpu)
+{
+	return mm_is_mshare_host(mm) && cpumask_test_cpu(cpu, mm_cpumask(mm));
+}
+
+static inline void mshare_trace_flush(struct mm_struct *mm, unsigned long start,
+				      unsigned long end)
+{
+	if (unlikely(mm_is_mshare_host(mm)))
+		__mshare_trace_flush(mm, start, end);
+}
+
+#else /* CONFIG_MSHARE */
+
+static inline void mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
+{
+}
+
+static inline bool mshare_catch_up(struct mm_struct *mm, u16 asid)
+{
+	return false;
+}
+
+static inline bool mshare_flush_cpu(const struct flush_tlb_info *f)
+{
+	return false;
+}
+
+static inline bool mshare_flush_here(struct mm_struct *mm, int cpu)
+{
+	return false;
+}
+
+static inline void mshare_trace_flush(struct mm_struct *mm, unsigned long start,
+				      unsigned long end)
+{
+}
+
+#endif /* CONFIG_MSHARE */
+
+#endif /* _ASM_X86_MSHARE_TLB_H */

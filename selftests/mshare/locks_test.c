@@ -346,4 +346,69 @@ TEST(faults_take_vma_locks_only)
 	EXPECT_LT(0, before);
 }
 
+/*
+ * What a call reads and writes may lie in an attachment of the region that it
+ * changes, on pages that are not there yet: it copies before it takes a lock.
+ */
+TEST(arguments_may_lie_in_the_region_itself)
+{
+	int fd = region(GIB), file = memfd(MIB, 0);
+	struct mshare_map_args *args;
+	struct mshare_stat *st;
+	char *addr, *name;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_anon(fd, 0, 16 * PAGE, RW));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	name = addr;
+	strcpy(name, "inside");
+	args = (void *)(addr + 2 * PAGE - 8);
+	*args = (struct mshare_map_args){
+		.offset = MIB, .length = MIB, .prot = RW, .flags = MAP_SHARED | MAP_POPULATE,
+		.fd = file,
+	};
+	st = (void *)(addr + 4 * PAGE - 8);
+	/* They are read and written by faults of the calls. */
+	ASSERT_OK(mshare_advise(fd, 0, 16 * PAGE, MADV_DONTNEED, 0));
+	EXPECT_OK(close(mshare_create(name, 0)));
+	ASSERT_OK(mshare_advise(fd, 0, 16 * PAGE, MADV_DONTNEED, 0));
+	EXPECT_EQ(MIB, mshare_map(fd, args, sizeof(*args)));
+	ASSERT_OK(mshare_advise(fd, 0, 16 * PAGE, MADV_DONTNEED, 0));
+	EXPECT_OK(mshare_stat(fd, st, sizeof(*st), 0));
+	EXPECT_EQ(2, st->objects);
+	/* Replaces the object that the arguments are in. */
+	args->offset = 0;
+	args->flags |= MAP_FIXED;
+	EXPECT_EQ(0, mshare_map(fd, args, sizeof(*args)));
+	EXPECT_EQ(0, sum(addr, 16 * PAGE));
+	/* With a hole at the end of the arguments nothing happens. */
+	args = (void *)(addr + MIB + MIB - 8);
+	EXPECT_ERR(EFAULT, mshare_map(fd, args, sizeof(*args)));
+	EXPECT_ERR(EFAULT, mshare_stat(fd, (void *)args, sizeof(*st), 0));
+}
+
+/* A file into and out of its own mapping, with pages that are not there. */
+TEST(a_file_is_read_and_written_through_itself)
+{
+	int fd = region(GIB), file = memfd(MIB, 0);
+	char *addr;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_file(fd, 0, MIB, RW, file));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	fill(addr, MIB / 2, 3);
+	ASSERT_OK(mshare_advise(fd, 0, MIB, MADV_DONTNEED, 0));
+	EXPECT_EQ(MIB / 2, pread(file, addr + MIB / 2, MIB / 2, 0));
+	EXPECT_EQ(0, wrong(addr + MIB / 2, MIB / 2, 3));
+	/* The same bytes. */
+	ASSERT_OK(mshare_advise(fd, 0, MIB, MADV_DONTNEED, 0));
+	EXPECT_EQ(MIB / 2, pwrite(file, addr, MIB / 2, 0));
+	EXPECT_EQ(0, wrong(addr, MIB / 2, 3));
+	ASSERT_OK(mshare_advise(fd, 0, MIB, MADV_DONTNEED, 0));
+	EXPECT_EQ(MIB / 2, pread(file, addr, MIB / 2, 0));
+	EXPECT_EQ(0, wrong(addr, MIB / 2, 3));
+}
+
 TEST_HARNESS_MAIN

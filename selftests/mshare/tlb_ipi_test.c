@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who is interrupted when shared page tables change: CPUs that run a guest, once
- * a flush, and no other.  Counts, not times; the machine must be quiet.
+ * Who is interrupted when shared page tables change: CPUs that run a guest, at
+ * most once a flush, and no other.  Counts, not times; the machine must be quiet.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -138,8 +138,12 @@ static void only_cpus_of_guests(struct __test_metadata *_metadata, FIXTURE_DATA(
 	ASSERT_NE(MAP_FAILED, self->at);
 	*self->at = 1;
 	done = rounds(_metadata, self->fd, self->at, offset, &from, &to);
-	/* A page table that goes is a flush of its own. */
-	EXPECT_EQ(done * flushes, to.ipis[1] - from.ipis[1]);
+	/*
+	 * A page table that goes is a flush of its own.  One that meets CPU 1 in
+	 * a kernel thread need not interrupt it.
+	 */
+	EXPECT_GE(done * flushes, to.ipis[1] - from.ipis[1]);
+	EXPECT_LE(done * flushes * 9 / 10, to.ipis[1] - from.ipis[1]);
 	for (cpu = 2; cpu < 4; cpu++) {
 		EXPECT_EQ(0, to.ipis[cpu] - from.ipis[cpu]) {
 			TH_LOG("CPU %d runs no guest", cpu);

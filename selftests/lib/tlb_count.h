@@ -65,6 +65,11 @@ static inline bool tlb_count_begin(void)
 		if (is_function(functions[i]))
 			sprintf(any + strlen(any), "%sfunc.function == %s", *any ? " || " : "",
 				functions[i]);
+	/*
+	 * Instances take the options over.  Names of tasks would patch the
+	 * scheduler, which emulators do not always survive: the end of vm/run.
+	 */
+	write_text("/sys/kernel/tracing/options/record-cmd", "0");
 	for (cpu = 0; cpu < cpus(); cpu++) {
 		snprintf(filter, sizeof(filter), "cpu == %d && common_pid == %d && (%s )", cpu,
 			 getpid(), any);

@@ -225,7 +225,7 @@ TEST_F_TIMEOUT(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest, 120)
 TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
 {
 	const char *dir = disk_mount();
-	char path[128], name[128], buf[64 * KIB];
+	char cgroup[64], name[128], buf[64 * KIB];
 	struct counts from, to;
 	uint64_t left;
 	time_t end;
@@ -234,18 +234,15 @@ TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
 
 	if (!dir)
 		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "/sys/fs/cgroup/mst.%d", getpid());
-	write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-	if (mkdir(path, 0755))
+	if (!cgroup_make(cgroup, sizeof(cgroup)))
 		SKIP(return, "no cgroup2 with memory at /sys/fs/cgroup: %m");
 	/* The pages are charged to that group, and nothing else is. */
 	snprintf(name, sizeof(name), "%s/many", dir);
 	file = open(name, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	ASSERT_LE(0, file);
-	strcat(path, "/cgroup.procs");
 	memset(buf, 1, sizeof(buf));
 	IN_CHILD({
-		CHILD_CHECK(write_text(path, "0"));
+		CHILD_CHECK(write_text(cgroup_file(cgroup, "cgroup.procs"), "0"));
 		for (i = 0; i < RECLAIMED / sizeof(buf); i++)
 			CHILD_CHECK(write(file, buf, sizeof(buf)) == sizeof(buf));
 		CHILD_CHECK(!fsync(file));
@@ -256,12 +253,10 @@ TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
 	ASSERT_LE(RECLAIMED, left);
 	guest = start(_metadata, 1, GUEST_SPIN, self->fd, 0);
 
-	*strrchr(path, '/') = 0;
-	strcat(path, "/memory.reclaim");
 	from = counts();
 	end = time(NULL) + 60;
 	while (stat_of(self->fd).resident > RECLAIMED / 4 && time(NULL) < end)
-		write_text(path, "1M");
+		write_text(cgroup_file(cgroup, "memory.reclaim"), "1M");
 	to = counts();
 	left -= stat_of(self->fd).resident;
 	TH_LOG("%lld flushes for %ju pages", to.ipis[1] - from.ipis[1], (uintmax_t)(left / PAGE));
@@ -272,8 +267,7 @@ TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
 	stop(guest);
 	close(file);
 	unlink(name);
-	*strrchr(path, '/') = 0;
-	rmdir(path);
+	rmdir(cgroup);
 }
 
 TEST_HARNESS_MAIN

@@ -708,10 +708,8 @@ static bool reclaim_setup(struct __test_metadata *_metadata, struct reclaim *r, 
 	if (!dir)
 		SKIP(return false, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
 	if (cgroup) {
-		sprintf(r->cgroup, "/sys/fs/cgroup/mst.%d", getpid());
-		sprintf(path, "%s/memory.reclaim", r->cgroup);
-		write_text("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
-		if (mkdir(r->cgroup, 0755) || access(path, F_OK))
+		if (!cgroup_make(r->cgroup, sizeof(r->cgroup)) ||
+		    access(cgroup_file(r->cgroup, "memory.reclaim"), F_OK))
 			SKIP(return false, "no cgroup2 with memory at /sys/fs/cgroup: %m");
 	}
 	sprintf(path, "%s/reclaim", dir);

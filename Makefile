@@ -9,7 +9,7 @@ PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl
 	kmod cpio rsync xz-utils patch ccache perl binutils file \
 	qemu-system-x86 busybox-static e2fsprogs util-linux \
 	sparse shellcheck mandoc groff gdb strace spin python3-docutils \
-	g++ pkg-config valgrind
+	g++ pkg-config valgrind liburing-dev gnuplot-nox python3
 
 CONFIGS := kernel/configs
 # An empty series leaves a kernel without our Kconfig.
@@ -20,6 +20,7 @@ WARN = if [ -s build/warning ]; then cat build/warning; fi
 
 help:
 	@echo 'make demo         what sharing page tables saves, on a file: [FILE=..] [PROCS=64]'
+	@echo 'make bench        mshare beside mmap, huge pages, threads, io_uring: [QUICK=1]'
 	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
 	@echo 'make check        builds everything and runs every test'
 	@echo 'make smoke        the fast kernel and the core tests only'
@@ -33,6 +34,7 @@ help:
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
 	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
+	@echo 'make kernel-off   build/off.bzImage: our kernel without CONFIG_MSHARE'
 	@echo 'make tests        build/selftests/ and build/libmshare/'
 	@echo 'make install      the library, its headers and manual; make uninstall:'
 	@echo '                  [DESTDIR=] [prefix=/usr/local] [libdir=] [includedir=] [mandir=]'
@@ -70,6 +72,12 @@ kernel-base: deps
 	@ln -sf base-kernel/bzImage build/base.bzImage
 	@$(WARN)
 
+kernel-off: deps
+	@kernel/prepare
+	@kernel/build --without MSHARE build/src off build/off-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config
+	@ln -sf off-kernel/bzImage build/off.bzImage
+	@$(WARN)
+
 tests: deps
 	@kernel/prepare
 	@$(MAKE) -s -f libmshare/Makefile BUILD=$(CURDIR)/build
@@ -91,6 +99,11 @@ demo: kernel tests
 	case $$file in /tmp/* | /dev/*) share="--out $$(dirname "$$file")" ;; esac; \
 	selftests/vm/run --mem $$((2048 + $$(stat -c %s "$$file") / 1048576 * 3 / 2)) --timeout 3600 $$share -- \
 		sh build/selftests/demo.sh "$$file" $(PROCS) 256 "$${sum%% *}"
+	@$(WARN)
+
+# A report in build/bench/; ROWS="1 4" leaves the others out.
+bench: kernel kernel-base kernel-off tests
+	@selftests/bench/bench.sh $(ROWS)
 	@$(WARN)
 
 bench-tlb: kernel kernel-base tests
@@ -137,4 +150,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base tests check smoke check-harness suite shell demo bench-tlb lint mutate stress model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb lint mutate stress model check-long clean install uninstall check-lib

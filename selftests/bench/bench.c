@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0
+#define _GNU_SOURCE
+#include "bench.h"
+
+#include <pthread.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+const char *const way_names[WAYS] = {
+	[HUGETLB] = "hugetlb", [MSHARE] = "mshare", [MMAP] = "mmap", [THREADS] = "threads",
+};
+
+void die(const char *format, ...)
+{
+	int err = errno;
+	va_list ap;
+
+	fprintf(stderr, "%s: ", program_invocation_short_name);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fprintf(stderr, err ? ": %s\n" : "\n", strerror(err));
+	exit(1);
+}
+
+void report(int row, const char *what, const char *way, uint64_t bytes, int n, double value,
+	    const char *unit)
+{
+	printf("%d\t%s\t%s\t%ju\t%d\t%.15g\t%s\n", row, what, way, (uintmax_t)bytes, n, value,
+	       unit);
+	fflush(stdout);
+}
+
+static int ascending(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+uint64_t median(uint64_t *values, int count)
+{
+	qsort(values, count, sizeof(*values), ascending);
+	return values[count / 2];
+}
+
+const uint64_t *ladder(char **argv)
+{
+	static uint64_t values[32];
+	unsigned int i;
+
+	for (i = 0; argv[i] && i < 31; i++)
+		values[i] = strtoull(argv[i], NULL, 0);
+	values[i] = 0;
+	return values;
+}
+
+static char *map(const struct memory *m)
+{
+	char *at, *room = NULL;
+
+	if (m->way == HUGETLB) {
+		/* Their page tables are shared where those of 1 GiB are at stake. */
+		room = mmap(NULL, m->bytes + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (room == MAP_FAILED || munmap(room, m->bytes + GIB))
+			die("room");
+		room = (char *)(((uintptr_t)room + GIB - 1) & -GIB);
+	}
+	at = mmap(room, m->bytes, RW, MAP_SHARED | (room ? MAP_FIXED_NOREPLACE : 0), m->file, 0);
+	if (at == MAP_FAILED)
+		die("mmap");
+	return at;
+}
+
+void memory_make(struct memory *m, enum way way, uint64_t bytes, int file)
+{
+	*m = (struct memory){ .way = way, .bytes = bytes, .file = file, .own_file = file < 0,
+			      .region = -1 };
+	if (m->own_file) {
+		if (way == HUGETLB && !huge_pages(HUGE, bytes / HUGE))
+			die("there are no %ju free huge pages", (uintmax_t)(bytes / HUGE));
+		m->file = memfd(bytes, way == HUGETLB ? MFD_HUGETLB | (21 << 26) : 0);
+		if (m->file < 0)
+			die("memfd_create");
+	}
+	if (way == MSHARE) {
+		m->region = region((bytes + GIB - 1) / GIB * GIB);
+		if (m->region < 0 || map_file(m->region, 0, bytes, RW, m->file))
+			die("a region");
+	} else if (way == THREADS) {
+		m->at = map(m);
+	}
+}
+
+void memory_drop(struct memory *m)
+{
+	if (m->way == THREADS)
+		munmap(m->at, m->bytes);
+	if (m->own_file)
+		close(m->file);
+	if (m->way == MSHARE) {
+		close(m->region);
+		settled();
+	}
+	if (m->way == HUGETLB)
+		write_text("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0");
+}
+
+char *memory_enter(const struct memory *m)
+{
+	char *at;
+
+	switch (m->way) {
+	case MSHARE:
+		at = mshare_attach(m->region, NULL, 0);
+		if (at == MAP_FAILED)
+			die("mshare_attach");
+		return at;
+	case THREADS:
+		return m->at;
+	default:
+		return map(m);
+	}
+}
+
+void memory_leave(const struct memory *m, char *at)
+{
+	if (m->way == MSHARE ? mshare_detach(at, 0) : m->way != THREADS && munmap(at, m->bytes))
+		die("leaving the memory");
+}
+
+struct member {
+	const struct crowd *crowd;
+	int command[2], answer[2];
+	pid_t pid;
+	pthread_t thread;
+};
+
+static void member_main(struct member *self)
+{
+	const struct memory *m = self->crowd->memory;
+	struct rusage before, after;
+	struct answer a;
+	char *at = NULL;
+	char command;
+
+	while (read(self->command[0], &command, 1) == 1 && command != 'q') {
+		a.value = 0;
+		getrusage(RUSAGE_THREAD, &before);
+		a.cycles = __rdtsc();
+		if (command == 'e')
+			at = memory_enter(m);
+		else if (command == 'l')
+			memory_leave(m, at);
+		else
+			a.value = self->crowd->job(command, at, m->bytes);
+		a.cycles = __rdtsc() - a.cycles;
+		getrusage(RUSAGE_THREAD, &after);
+		a.faults = after.ru_minflt - before.ru_minflt + after.ru_majflt - before.ru_majflt;
+		if (write(self->answer[1], &a, sizeof(a)) != sizeof(a))
+			die("an answer");
+	}
+}
+
+static void *member_thread(void *arg)
+{
+	member_main(arg);
+	return NULL;
+}
+
+#define MEMBERS	1024
+
+void crowd_make(struct crowd *c, const struct memory *m, job_fn job)
+{
+	const struct rlimit files = { 8192, 8192 };
+
+	*c = (struct crowd){ .memory = m, .job = job };
+	/* Not moved later: threads have pointers into it. */
+	c->members = calloc(MEMBERS, sizeof(*c->members));
+	if (!c->members || setrlimit(RLIMIT_NOFILE, &files))
+		die("room for a crowd");
+}
+
+void crowd_grow(struct crowd *c, int count)
+{
+	pthread_attr_t attr;
+	struct member *new;
+	int i;
+
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 64 * KIB);
+	for (; c->count < count; c->count++) {
+		new = &c->members[c->count];
+		new->crowd = c;
+		if (c->count == MEMBERS || pipe2(new->command, O_CLOEXEC) ||
+		    pipe2(new->answer, O_CLOEXEC))
+			die("member %d", c->count);
+		if (c->memory->way == THREADS) {
+			new->pid = getpid();
+			errno = pthread_create(&new->thread, &attr, member_thread, new);
+			if (errno)
+				die("pthread_create");
+		} else {
+			fflush(NULL);
+			new->pid = fork();
+			if (new->pid < 0)
+				die("fork");
+			if (!new->pid) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				member_main(new);
+				_exit(0);
+			}
+		}
+		/* Warm: its stack, its code and the pipes are there. */
+		for (i = 0; i < 2; i++)
+			crowd_ask(c, c->count, 'w');
+	}
+	pthread_attr_destroy(&attr);
+}
+
+static void request(struct crowd *c, int i, char command)
+{
+	if (write(c->members[i].command[1], &command, 1) != 1)
+		die("a request");
+}
+
+static struct answer answer_of(struct crowd *c, int i)
+{
+	struct answer a;
+
+	errno = 0;
+	if (read(c->members[i].answer[0], &a, sizeof(a)) != sizeof(a))
+		die("member %d gave no answer", i);
+	return a;
+}
+
+struct answer crowd_ask(struct crowd *c, int i, char command)
+{
+	request(c, i, command);
+	return answer_of(c, i);
+}
+
+uint64_t crowd_all(struct crowd *c, char command)
+{
+	uint64_t from = __rdtsc();
+	int i;
+
+	for (i = 0; i < c->count; i++)
+		request(c, i, command);
+	for (i = 0; i < c->count; i++)
+		answer_of(c, i);
+	return __rdtsc() - from;
+}
+
+pid_t crowd_pid(const struct crowd *c, int i)
+{
+	return c->members[i].pid;
+}
+
+void crowd_end(struct crowd *c)
+{
+	int i;
+
+	for (i = 0; i < c->count; i++) {
+		request(c, i, 'q');
+		if (c->memory->way == THREADS)
+			pthread_join(c->members[i].thread, NULL);
+		else if (wait_for(c->members[i].pid))
+			die("member %d did not end well", i);
+		close(c->members[i].command[0]);
+		close(c->members[i].command[1]);
+		close(c->members[i].answer[0]);
+		close(c->members[i].answer[1]);
+	}
+	free(c->members);
+	c->count = 0;
+}
+
+uint64_t read_pages(const char *at, uint64_t bytes, uint64_t step)
+{
+	uint64_t sum = 0, i;
+
+	for (i = 0; i < bytes; i += step)
+		sum += *(volatile const uint64_t *)(at + i);
+	return sum;
+}
+
+long long page_tables(void)
+{
+	long long before, now = meminfo("PageTables:") * KIB;
+	int i;
+
+	/* Tables are freed after a grace period. */
+	for (i = 0; i < 100; i++) {
+		before = now;
+		sleep_ms(10);
+		now = meminfo("PageTables:") * KIB;
+		if (now == before)
+			break;
+	}
+	return now;
+}

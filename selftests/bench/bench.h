@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the programs of the benchmark share: memory that is shared in one of
+ * several ways, and a crowd of processes, or threads, that have it.
+ *
+ * Each line of their output is ROW, WHAT, WAY, BYTES, N, VALUE and UNIT, between
+ * tabs.  Under QEMU's -icount shift=0, with one processor, the TSC counts
+ * instructions.
+ */
+#ifndef BENCH_H
+#define BENCH_H
+
+#include "mst.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+enum way {
+	HUGETLB,	/* first: huge pages are easiest to get early */
+	MSHARE,
+	MMAP,
+	THREADS,
+	WAYS
+};
+
+extern const char *const way_names[WAYS];
+
+__attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
+void report(int row, const char *what, const char *way, uint64_t bytes, int n, double value,
+	    const char *unit);
+uint64_t median(uint64_t *values, int count);
+/* The arguments after the first as numbers, 0 at the end. */
+const uint64_t *ladder(char **argv);
+
+/* An object of BYTES, and what makes it visible. */
+struct memory {
+	enum way way;
+	uint64_t bytes;
+	int file;
+	bool own_file;
+	int region;
+	char *at;	/* THREADS: where all have it */
+};
+
+/* Of new memory, or of FILE if that is not -1. */
+void memory_make(struct memory *m, enum way way, uint64_t bytes, int file);
+void memory_drop(struct memory *m);
+/* In the process that wants it: maps or attaches it, and takes it away again. */
+char *memory_enter(const struct memory *m);
+void memory_leave(const struct memory *m, char *at);
+
+struct answer {
+	uint64_t value;		/* of the job */
+	uint64_t cycles;	/* of the job */
+	long faults;		/* of the job */
+};
+
+/* COMMAND is one of the program's own, but not 'e', 'l' and 'q'. */
+typedef uint64_t (*job_fn)(char command, char *at, uint64_t bytes);
+
+struct crowd {
+	const struct memory *memory;
+	job_fn job;
+	int count;
+	struct member *members;
+};
+
+void crowd_make(struct crowd *c, const struct memory *m, job_fn job);
+/* Starts more until there are COUNT; they have not entered the memory. */
+void crowd_grow(struct crowd *c, int count);
+/*
+ * Lets member I work: 'e' to enter the memory, 'l' to leave it, or a command for
+ * the job.  WARM lets it do the same to memory of its own before.
+ */
+struct answer crowd_ask(struct crowd *c, int i, char command);
+/* All at once; returns what it took from the first request to the last answer. */
+uint64_t crowd_all(struct crowd *c, char command);
+/* The pid of a member, which for threads is that of all. */
+pid_t crowd_pid(const struct crowd *c, int i);
+void crowd_end(struct crowd *c);
+
+/* Reads a word of each page of STEP; their sum. */
+uint64_t read_pages(const char *at, uint64_t bytes, uint64_t step);
+/* PageTables, when nothing is being freed any more. */
+long long page_tables(void);
+
+#endif /* BENCH_H */

@@ -1,0 +1,99 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Measures mshare beside mmap(2), huge pages, threads and io_uring, in guests,
+# and writes build/bench/report.md, report.json, results.tsv and row*.svg.
+#	bench.sh [ROW...]	only these rows (1 to 7), then without the report's rest
+# QUICK=1 in the environment: smaller, a few minutes.  Exit status 1 if a guest
+# failed, those who do not use mshare pay too much, or counts and instructions
+# are not those of the last run of the same programs on the same kernels.
+set -u
+export LC_ALL=C
+cd "$(dirname "$(realpath "$0")")/../.." || exit
+vm=${VM_RUN:-selftests/vm/run}
+out=build/bench programs=build/selftests/bench
+rows=${*:-1 2 3 4 5 6 7}
+mkdir -p $out
+
+MIB=$((1 << 20)) GIB=$((1 << 30))
+if [ "${QUICK:-0}" != 0 ]; then
+	tables=(64 $((64 * MIB)) $((256 * MIB)) "$GIB") memory=2560
+	readers=(16 $((64 * MIB)))
+	lives=($((256 * MIB)))
+	protect=(16 4096 $((2 * MIB)) $((64 * MIB)))
+	rmap=(16 $((8 * MIB)))
+else
+	tables=(512 $((64 * MIB)) $((256 * MIB)) "$GIB" $((4 * GIB))) memory=6656
+	readers=(64 $((64 * MIB)) $((256 * MIB)) "$GIB")
+	lives=("$GIB")
+	protect=(64 4096 $((2 * MIB)) $((64 * MIB)) "$GIB")
+	rmap=(64 $((64 * MIB)))
+fi
+
+# guest ROW NAME OPTIONS... -- ARGUMENTS: leaves the lines of a program in $out/NAME.tsv.
+guest() {
+	local row=$1 name=$2 start=$SECONDS options=()
+	case " $rows " in *" $row "*) ;; *) return 0 ;; esac
+	shift 2
+	while [ "$1" != -- ]; do
+		options+=("$1")
+		shift
+	done
+	shift
+	rm -f "$out/$name.tsv"
+	if $vm --root initramfs --timeout 3000 --append nopti --append norandmaps "${options[@]}" -- \
+		"$programs/${name%%-*}" "$@" >"$out/$name.new"; then
+		mv "$out/$name.new" "$out/$name.tsv"
+		echo "bench: row $row, $name: $((SECONDS - start)) s"
+	else
+		echo "bench.sh: row $row has no figures: $name failed in its guest" >&2
+		return 1
+	fi
+}
+
+# One processor, and a clock that counts instructions.  Without rep stosb, which
+# clears a page in one instruction or in thousands.
+counting=(--smp 1 --cpu 'max,-erms' --mem 3072 --qemu '-icount shift=0')
+# With an ext4 file system, for what needs a disk.
+disk=(--smp 1 --cpu 'max,-erms' --mem 3072 --qemu
+	"-icount shift=0 -drive file=$out/disk.img,format=raw,if=virtio,snapshot=on")
+rm -f $out/disk.img
+truncate -s 512M $out/disk.img && mke2fs -q -F -t ext4 $out/disk.img || exit
+
+start=$SECONDS
+# Two at a time: their clocks do not mind.
+lane1() {
+	guest 1 tables --smp 2 --mem $memory -- "${tables[@]}" &&
+	guest 3 lives "${counting[@]}" -- "${lives[@]}" &&
+	guest 5 rmap "${disk[@]}" --append numa=fake=2 -- "${rmap[@]}"
+}
+lane2() {
+	guest 7 calls-unpatched "${counting[@]}" --kernel build/base.bzImage -- unpatched &&
+	guest 7 calls-off "${counting[@]}" --kernel build/off.bzImage -- off &&
+	guest 7 calls-on "${counting[@]}" -- on &&
+	guest 4 protect "${counting[@]}" -- "${protect[@]}" &&
+	guest 2 readers "${counting[@]}" -- "${readers[@]}"
+}
+lane1 & one=$!
+lane2 & two=$!
+wait $one; status=$?
+wait $two || status=1
+[ $status -eq 0 ] || exit 1
+
+names=()
+for name in tables:1 readers:2 lives:3 protect:4 rmap:5 calls-unpatched:7 calls-off:7 calls-on:7; do
+	case " $rows " in *" ${name#*:} "*) names+=("$out/${name%:*}.tsv") ;; esac
+done
+# What has to be the same for two runs to agree.
+id=$(cat build/bzImage build/base.bzImage build/off.bzImage $programs/* selftests/bench/bench.sh 2>/dev/null |
+	sha256sum)" ${QUICK:-0} $rows"
+rm -f $out/last.tsv
+[ "$(cat $out/id 2>/dev/null)" != "$id" ] || mv $out/results.tsv $out/last.tsv
+cat "${names[@]}" >$out/results.tsv
+echo "$id" >$out/id
+selftests/bench/report.py $out || { status=1; echo "bench.sh: see the first paragraph of $out/report.md" >&2; }
+if [ -e $out/last.tsv ]; then
+	selftests/bench/report.py --compare $out/last.tsv $out/results.tsv || status=1
+fi
+sed -n '3,/^$/p' $out/report.md
+echo "bench: $((SECONDS - start)) s, $out/report.md"
+exit $status

@@ -1,0 +1,343 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Makes report.md, report.json and the plots of a run of the benchmark.
+
+    report.py DIR              of the lines in DIR/results.tsv, see bench.h
+    report.py --compare A B    do counts and instructions agree within 1 %?
+"""
+import collections
+import json
+import subprocess
+import sys
+
+WAYS = ["mshare", "mmap", "hugetlb", "threads", "io_uring", "private", "unpatched", "off", "on"]
+COLOURS = {"mshare": "#c1121f", "mmap": "#1d3557", "hugetlb": "#6a994e", "threads": "#999999",
+           "io_uring": "#e09f3e", "private": "#7b2cbf", "off": "#1d3557", "on": "#c1121f"}
+# More than this is a loss; what two runs may differ by.
+TOLERANCE = 0.01
+# What those who do not use it may pay.
+LIMIT = 0.005
+
+TITLES = {
+    1: "Page tables of N processes that have read all of an object",
+    2: "Page faults and instructions until N processes have read all of it",
+    3: "What a process with such memory does in its life",
+    4: "Making memory read-only for N processes",
+    5: "Taking pages away that N processes have",
+    6: "N processes scan a file",
+    7: "What those pay who do not use it",
+}
+PROGRAMS = {1: "tables", 2: "readers", 3: "lives", 4: "protect", 5: "rmap", 6: "scan", 7: "calls"}
+NOTES = {
+    1: "Bytes that PageTables in /proc/meminfo grows by.",
+    2: "`memory`: the first reader makes the pages; `file`: it is in memory. io_uring reads it "
+       "into 1 MiB of registered private buffers.",
+    3: "One process. Threads: what creates one stands for fork, and its end for exit. "
+       "`private` is memory that fork copies the page tables of.",
+    4: "One call for mshare and for threads; a message to each process, its mprotect(2) and its "
+       "answer for the others. Huge pages: from 2 MiB on.",
+    5: "Instructions a page. Two nodes for migrate, ext4 for reclaim.",
+    6: "A file on ext4; where it does not fit, memory.max is half of it. Instructions are "
+       "the processor time of all readers, a MiB read. io_uring reads with O_DIRECT what does not "
+       "fit. `time` is that of mmap divided by the way's, alternating in one guest: above 1 is "
+       "faster.",
+    7: "`unpatched` is the kernel as packaged, `off` ours without CONFIG_MSHARE, `on` with it.",
+}
+
+Key = collections.namedtuple("Key", "row what bytes n unit")
+
+
+def fail(message):
+    print("report.py: " + message, file=sys.stderr)
+    sys.exit(1)
+
+
+def load(path):
+    """{Key: {way: value}} in the order of the file."""
+    table = {}
+    with open(path, encoding="ascii") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row, what, way, size, n, value, unit = line.rstrip("\n").split("\t")
+                key = Key(int(row), what, int(size), int(n), unit)
+                table.setdefault(key, {})[way] = float(value)
+            except ValueError:
+                fail(f"{path}:{number}: not a line of the benchmark: {line!r}")
+    if not table:
+        fail(f"{path} has no figures")
+    return table
+
+
+def compare(path_a, path_b):
+    a, b = load(path_a), load(path_b)
+    flat = [{(k, w): v for k, ways in t.items() for w, v in ways.items()} for t in (a, b)]
+    bad, seen = [], 0
+    for key in flat[0].keys() | flat[1].keys():
+        if key[0].unit == "time":
+            continue
+        seen += 1
+        x, y = flat[0].get(key), flat[1].get(key)
+        if x is None or y is None:
+            bad.append((float("inf"), key, x, y))
+        elif abs(x - y) > TOLERANCE * max(abs(x), abs(y)):
+            bad.append((abs(x - y) / max(abs(x), abs(y)), key, x, y))
+    for off, (key, way), x, y in sorted(bad, key=lambda item: -item[0]):
+        print(f"differs: row {key.row}, {key.what}, {way}, {size_of(key.bytes)}, N = {key.n}: "
+              f"{x} and {y} {key.unit} ({off:.1%})")
+    print(f"two runs: {seen - len(bad)} of {seen} counts and instructions agree within "
+          f"{TOLERANCE:.0%}")
+    return 1 if bad else 0
+
+
+def size_of(number):
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024 or unit == "GiB":
+            return f"{number:g} {unit}"
+        number /= 1024
+
+
+def short(value):
+    if value is None:
+        return ""
+    if value == 0 or abs(value) < 1000:
+        return f"{value:.4g}"
+    for unit in ("", " k", " M", " G", " T"):
+        if abs(value) < 1000 or unit == " T":
+            return f"{value:.3g}{unit}"
+        value /= 1000
+
+
+def figure(key, value):
+    """A figure as people read it; bytes where they are."""
+    if value is None:
+        return ""
+    if is_bytes(key):
+        return size_of(float(f"{value:.4g}")) if value < 1024 else size_of(
+            round(value / 1024) * 1024 if value < 1 << 20 else round(value / (1 << 20), 1) * (1 << 20))
+    return short(value)
+
+
+def is_bytes(key):
+    return key.row == 1 or key.what.endswith("memory used")
+
+
+def better_high(key):
+    return key.unit == "time"
+
+
+def losses(table):
+    """{way: [(worst ratio, row, what, where)]}, where mshare needs more."""
+    groups = {}
+    for key, ways in table.items():
+        ours = ways.get("mshare")
+        for way, theirs in ways.items():
+            if way == "mshare" or ours is None:
+                continue
+            x, y = (theirs, ours) if better_high(key) else (ours, theirs)
+            # A few faults or bytes where the other has none are a loss, too.
+            ratio = x / y if y else (float("inf") if x else 1)
+            groups.setdefault((way, key.row, key.what, key.unit), []).append((ratio, key))
+    found = {}
+    for (way, row, what, unit), members in groups.items():
+        bad = [m for m in members if m[0] > 1 + TOLERANCE]
+        if not bad:
+            continue
+        worst, key = max(bad, key=lambda m: m[0])
+        where = []
+        if len({m[1].bytes for m in members}) > 1:
+            where.append(size_of(key.bytes))
+        if len({m[1].n for m in members}) > 1:
+            where.append(f"N = {key.n}")
+        always = "" if len(bad) == len(members) else f", in {len(bad)} of {len(members)} figures"
+        times = "where that needs none" if worst == float("inf") else f"{worst:.3g} times"
+        found.setdefault(way, []).append(
+            (worst, f"{what} (row {row}, {unit}): {times}"
+             f"{' at ' + ', '.join(where) if where else ''}{always}"))
+    return {way: [text for _, text in sorted(items, reverse=True)]
+            for way, items in found.items()}
+
+
+def overheads(table):
+    """[(what, way, ratio - 1)] of the kernels with our patches."""
+    return [(key.what, way, ways[way] / ways["unpatched"] - 1)
+            for key, ways in table.items() if key.row == 7 and "unpatched" in ways
+            for way in ("off", "on") if way in ways]
+
+
+def summary(table):
+    """The largest size and N of each thing that is measured."""
+    last = {}
+    for key in table:
+        if key.row != 7:
+            old = last.get((key.row, key.what, key.unit))
+            if old is None or (key.bytes, key.n) >= (old.bytes, old.n):
+                last[key.row, key.what, key.unit] = key
+    return list(last.values())
+
+
+def markdown(table, lost, over):
+    used = [w for w in WAYS if w not in ("unpatched", "off", "on")
+            and any(w in ways for ways in table.values())]
+    text = ["# What mshare costs and saves", ""]
+    names = {"threads": "threads of one process, the limit"}
+    where = [f"**Against {names.get(way, way)}**: " + "; ".join(lost[way]) + "."
+             for way in WAYS if way in lost]
+    too_much = [f"{what} +{ratio:.2%} ({way})" for what, way, ratio in over if ratio > LIMIT]
+    text.append("Where mshare loses (needs more, at worst by as much; up to 1 % is not counted). "
+                + (" ".join(where) if where else "Nowhere."))
+    if over:
+        worst = max(over, key=lambda item: item[2])
+        text.append("**Who does not use it** pays " + (
+            "more than 0.5 % for " + "; ".join(too_much) if too_much else
+            f"at most {worst[2]:+.2%} ({worst[0]}, {worst[1]})") + ".")
+    text += ["", "*count*: exact, of the kernel. *instructions*: of the whole emulated machine, "
+             "one processor. *time*: a ratio. Each row is `build/selftests/bench/PROGRAM` in a "
+             "guest; all figures are in report.json.", "",
+             "## At the largest size and number of processes", "",
+             "| row | what | unit | size | N | " + " | ".join(used) + " | mmap / mshare |",
+             "|---|---|---|---|---|" + "---|" * (len(used) + 1)]
+    for key in summary(table):
+        ways = table[key]
+        ratio = ""
+        if ways.get("mshare") and "mmap" in ways:
+            ratio = short(ways["mmap"] / ways["mshare"])
+        text.append(f"| {key.row} | {key.what} | {key.unit} | {size_of(key.bytes)} | {key.n} | "
+                    + " | ".join(figure(key, ways.get(w)) for w in used) + f" | {ratio} |")
+    for row, title in TITLES.items():
+        keys = [key for key in table if key.row == row]
+        if not keys:
+            continue
+        text += ["", f"## ({row}) {title}", "", f"`{PROGRAMS[row]}`. {NOTES[row]}", "",
+                 f"![{title}](row{row}.svg)", ""]
+        columns = [w for w in WAYS if any(w in table[key] for key in keys)]
+        head = ["what", "unit"] + (["size", "N"] if row != 7 else []) + columns
+        if row == 7:
+            head += ["off", "on"]
+        text += ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+        for key in keys:
+            cells = [key.what, key.unit]
+            if row != 7:
+                cells += [size_of(key.bytes), str(key.n)]
+            cells += [figure(key, table[key].get(w)) for w in columns]
+            if row == 7:
+                base = table[key].get("unpatched")
+                cells += [f"{table[key][w] / base - 1:+.2%}" if base and w in table[key] else ""
+                          for w in ("off", "on")]
+            text.append("| " + " | ".join(cells) + " |")
+    return "\n".join(text) + "\n"
+
+
+def gnuplot(path, title, body):
+    script = (f"set terminal svg size 760,420 font 'sans,13' background '#ffffff'\n"
+              f"set output '{path}'\nset title \"{title}\" noenhanced\n"
+              "set grid back lc rgb '#dddddd'\nset border 3\nset tics nomirror\n"
+              "set key left top samplen 2 noenhanced\n" + body)
+    done = subprocess.run(["gnuplot"], input=script, text=True, capture_output=True, check=False)
+    if done.returncode or done.stderr:
+        fail("gnuplot: " + done.stderr.strip())
+
+
+def block(name, lines):
+    return f"${name} << EOD\n" + "\n".join(lines) + "\nEOD\n"
+
+
+def lines_plot(path, title, ylabel, series):
+    """series: [(label, way, dash, [(n, value)])]"""
+    body, plots = "", []
+    for i, (label, way, dash, points) in enumerate(series):
+        # Nothing has no logarithm.
+        points = [(n, v) for n, v in points if v > 0]
+        if not points:
+            continue
+        body += block(f"d{i}", [f"{n} {v}" for n, v in points])
+        plots.append(f"$d{i} with linespoints lw 2 pt {7 if dash == 1 else 6} ps 0.6 dt {dash} "
+                     f"lc rgb '{COLOURS[way]}' title \"{label}\"")
+    body += (f"set logscale xy\nset xlabel 'processes (N)'\nset ylabel \"{ylabel}\"\n"
+             "set xtics (" + ", ".join(f"'{n}' {n}" for n in sorted(
+                 {n for s in series for n, _ in s[3]})) + ")\n"
+             "set format y '%.0s %c'\nset offsets graph 0, graph 0, graph 0.4, 0\nplot "
+             + ", ".join(plots) + "\n")
+    gnuplot(path, title, body)
+
+
+def bars_plot(path, title, ylabel, groups, ways, log=True):
+    """groups: [(label, {way: value})]"""
+    body = block("d", ["\"{}\" {}".format(label, " ".join(
+        str(values.get(w, "nan")) for w in ways)) for label, values in groups])
+    body += ("set style data histogram\nset style histogram clustered gap 1\n"
+             "set style fill solid 0.9 noborder\nset xtics noenhanced rotate by -20\n"
+             f"set ylabel \"{ylabel}\" noenhanced\n")
+    body += ("set logscale y\nset format y '%.0s %c'\n" if log else "set format y '%g'\n"
+             "set xzeroaxis lt -1\n")
+    body += "set offsets 0, 0, graph 0.25, 0\nplot " + ", ".join(
+        f"$d using {i + 2}{':xtic(1)' if i == 0 else ''} lc rgb '{COLOURS[w]}' title \"{w}\""
+        for i, w in enumerate(ways)) + "\n"
+    gnuplot(path, title, body)
+
+
+def series_of(table, row, whats, unit):
+    """The curves over N at the largest size: one a way and WHAT."""
+    keys = [k for k in table if k.row == row and k.what in whats and k.unit == unit]
+    if not keys:
+        return None, []
+    size = max(k.bytes for k in keys)
+    out = []
+    for number, what in enumerate(whats):
+        for way in WAYS:
+            points = [(k.n, table[k][way]) for k in keys
+                      if k.what == what and k.bytes == size and way in table[k]]
+            if points:
+                label = way if len(whats) == 1 else f"{what}: {way}"
+                out.append((label, way, number + 1, sorted(points)))
+    return size, out
+
+
+def plots(table, directory):
+    curves = [(1, ["page tables"], "count", "bytes of page tables"),
+              (2, ["memory: reading", "file: reading"], "instructions", "instructions"),
+              (4, ["protect"], "instructions", "instructions"),
+              (5, ["truncate", "migrate", "reclaim"], "instructions", "instructions a page")]
+    for row, whats, unit, label in curves:
+        size, series = series_of(table, row, whats, unit)
+        if series:
+            lines_plot(f"{directory}/row{row}.svg", f"({row}) {TITLES[row]}, {size_of(size)}",
+                       f"{label} ({unit})" if unit == "count" else label, series)
+    for row, unit in ((3, "instructions"), (6, "instructions")):
+        keys = [k for k in summary(table) if k.row == row and k.unit == unit]
+        ways = [w for w in WAYS if any(w in table[k] for k in keys)]
+        if keys:
+            bars_plot(f"{directory}/row{row}.svg", f"({row}) {TITLES[row]}",
+                      "instructions" + (" a MiB" if row == 6 else ""),
+                      [(k.what, table[k]) for k in keys], ways)
+    over = overheads(table)
+    if over:
+        whats = list(dict.fromkeys(what for what, _, _ in over))
+        bars_plot(f"{directory}/row7.svg", f"(7) {TITLES[7]}",
+                  "instructions, % of the unpatched kernel",
+                  [(what, {way: ratio * 100 for w, way, ratio in over if w == what})
+                   for what in whats], ["off", "on"], log=False)
+
+
+def main():
+    if len(sys.argv) == 4 and sys.argv[1] == "--compare":
+        return compare(sys.argv[2], sys.argv[3])
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print(__doc__, file=sys.stderr)
+        return 2
+    directory = sys.argv[1]
+    table = load(f"{directory}/results.tsv")
+    lost, over = losses(table), overheads(table)
+    with open(f"{directory}/report.json", "w", encoding="ascii") as out:
+        json.dump({"losses": lost,
+                   "overheads": [{"what": a, "kernel": b, "ratio": c} for a, b, c in over],
+                   "figures": [dict(key._asdict(), way=way, value=value)
+                               for key, ways in table.items() for way, value in ways.items()]},
+                  out, indent=1)
+    with open(f"{directory}/report.md", "w", encoding="ascii") as out:
+        out.write(markdown(table, lost, over))
+    plots(table, directory)
+    return 1 if any(ratio > LIMIT for _, _, ratio in over) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

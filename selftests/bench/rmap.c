@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Row 5: instructions a page to take pages away that N processes have: truncate
+ * their file, migrate them to another node, reclaim them.
+ *
+ *	rmap PROCESSES SIZE	on a machine with two nodes, of memory only
+ *
+ * PROCESSES 1, 4, 16 .. at most that.
+ */
+#define _GNU_SOURCE
+#include "bench.h"
+
+#include <linux/mempolicy.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+static uint64_t job(char command, char *at, uint64_t bytes)
+{
+	static char own[2 * PAGE];
+
+	return command == 'r' ? read_pages(at, bytes, PAGE) : read_pages(own, sizeof(own), PAGE);
+}
+
+/* The node of a page of this process; -1 if there is none. */
+static int node_of(void *at)
+{
+	int node = -1;
+
+	if (syscall(__NR_move_pages, 0, 1UL, &at, NULL, &node, 0))
+		die("move_pages");
+	return node;
+}
+
+/* Through an ordinary mapping of the file: one mapping more, for all ways. */
+static uint64_t migrate(struct memory *m)
+{
+	char *at = mmap(NULL, m->bytes, RW, MAP_SHARED, m->file, 0);
+	unsigned long nodes;
+	uint64_t from;
+	int node;
+
+	if (at == MAP_FAILED)
+		die("mmap");
+	read_pages(at, m->bytes, PAGE);
+	node = node_of(at);
+	nodes = node ? 1 : 2;
+	from = __rdtsc();
+	if (syscall(__NR_mbind, at, m->bytes, MPOL_BIND, &nodes, 64UL,
+		    MPOL_MF_MOVE_ALL | MPOL_MF_STRICT))
+		die("mbind");
+	from = __rdtsc() - from;
+	errno = 0;
+	if (node < 0 || node_of(at) != !node || node_of(at + m->bytes - PAGE) != !node)
+		die("the pages were not migrated from node %d", node);
+	munmap(at, m->bytes);
+	return from;
+}
+
+static uint64_t truncated(struct memory *m)
+{
+	uint64_t from = __rdtsc();
+
+	if (ftruncate(m->file, 0))
+		die("ftruncate");
+	return __rdtsc() - from;
+}
+
+static char group[64];
+
+/* In steps, until little is left; a page that was read lately gets a chance. */
+static uint64_t reclaim(struct memory *m, uint64_t *pages)
+{
+	const char *stat = "memory.stat";
+	uint64_t from, total = 0, before, left;
+	int i;
+
+	before = file_key(cgroup_file(group, stat), "file ");
+	left = before;
+	for (i = 0; i < 64 && left > before / 16; i++) {
+		from = __rdtsc();
+		write_number(cgroup_file(group, "memory.reclaim"), left);
+		total += __rdtsc() - from;
+		left = file_key(cgroup_file(group, stat), "file ");
+	}
+	errno = 0;
+	if (before < m->bytes || left > before / 16)
+		die("of %ju bytes %ju were not reclaimed", (uintmax_t)before, (uintmax_t)left);
+	*pages = (before - left) / PAGE;
+	return total;
+}
+
+/* An ext4 file whose pages can be read again, so that they can be dropped. */
+static int disk_file(uint64_t bytes)
+{
+	static char block[128 * KIB];
+	uint64_t done;
+	int file;
+
+	mkdir("/mnt", 0755);
+	if (mount("/dev/vda", "/mnt", "ext4", 0, NULL) && errno != EBUSY)
+		die("/dev/vda: an ext4 file system is wanted there");
+	file = open("/mnt/file", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	memset(block, 1, sizeof(block));
+	for (done = 0; done < bytes; done += sizeof(block))
+		if (file < 0 || write(file, block, sizeof(block)) != sizeof(block))
+			die("/mnt/file");
+	if (fsync(file))
+		die("fsync");
+	return file;
+}
+
+enum what { TRUNCATE, MIGRATE, RECLAIM };
+static const char *const whats[] = { "truncate", "migrate", "reclaim" };
+
+static void measure(enum what what, enum way way, int n, uint64_t bytes)
+{
+	uint64_t cost, pages = bytes / PAGE;
+	struct memory m;
+	struct crowd c;
+	int file = -1, i;
+
+	if (what == RECLAIM)
+		file = disk_file(bytes);
+	memory_make(&m, way, bytes, file);
+	crowd_make(&c, &m, job);
+	crowd_grow(&c, n);
+	for (i = 0; i < n; i++) {
+		crowd_ask(&c, i, 'e');
+		crowd_ask(&c, i, 'r');
+	}
+	if (what == TRUNCATE)
+		cost = truncated(&m);
+	else if (what == MIGRATE)
+		cost = migrate(&m);
+	else
+		cost = reclaim(&m, &pages);
+	report(5, whats[what], way_names[way], bytes, n, (double)cost / pages, "instructions");
+	crowd_end(&c);
+	memory_drop(&m);
+	if (file >= 0)
+		close(file);
+}
+
+int main(int argc, char **argv)
+{
+	int most = argc == 3 ? atoi(argv[1]) : 0, n;
+	enum what what;
+	enum way way;
+
+	if (most < 1) {
+		fprintf(stderr, "usage: rmap PROCESSES SIZE\n");
+		return 2;
+	}
+	if (!cgroup_make(group, sizeof(group)) ||
+	    !write_text(cgroup_file(group, "cgroup.procs"), "0"))
+		die("a memory cgroup");
+	for (what = TRUNCATE; what <= RECLAIM; what++)
+		for (way = MSHARE; way < WAYS; way++)
+			for (n = 1; n <= most; n *= 4)
+				measure(what, way, n, strtoull(argv[2], NULL, 0));
+	return 0;
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Row 1: bytes of page tables, for N processes that have read all of an object.
+ *
+ *	tables PROCESSES SIZE...
+ *
+ * PROCESSES 1, 2, 4 .. at most that.  One page of each 2 MiB is read, which
+ * makes all the page tables that reading each page makes; so the object needs
+ * a 512th of its size in memory (huge pages: all of it).  The figure is what
+ * PageTables in /proc/meminfo grows by from before there was the object, without
+ * what processes need anyway: they are there, and warm, before they map it.
+ */
+#include "bench.h"
+
+static uint64_t job(char command, char *at, uint64_t bytes)
+{
+	static char own[2 * PAGE];
+
+	return command == 'r' ? read_pages(at, bytes, HUGE) : read_pages(own, sizeof(own), PAGE);
+}
+
+static void measure(enum way way, uint64_t bytes, int most)
+{
+	long long total, before;
+	struct memory m;
+	struct crowd c;
+	int n, i;
+
+	before = page_tables();
+	memory_make(&m, way, bytes, -1);
+	total = page_tables() - before;
+	crowd_make(&c, &m, job);
+	for (n = 1; n <= most; n *= 2) {
+		i = c.count;
+		crowd_grow(&c, n);
+		before = page_tables();
+		for (; i < n; i++) {
+			crowd_ask(&c, i, 'e');
+			crowd_ask(&c, i, 'r');
+		}
+		total += page_tables() - before;
+		report(1, "page tables", way_names[way], bytes, n, total, "count");
+	}
+	crowd_end(&c);
+	memory_drop(&m);
+}
+
+int main(int argc, char **argv)
+{
+	const uint64_t *size;
+	enum way way;
+
+	if (argc < 3) {
+		fprintf(stderr, "usage: tables PROCESSES SIZE...\n");
+		return 2;
+	}
+	for (way = 0; way < WAYS; way++)
+		for (size = ladder(argv + 2); *size; size++)
+			measure(way, *size, atoi(argv[1]));
+	return 0;
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reclaim and swap take the pages of a region while processes use it: words keep
+ * their values, and what is in use is spared.
+ */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "crew.h"
+
+#include <sys/resource.h>
+#include <sys/swap.h>
+
+/* A swap device of compressed memory; its number, or -1 if there is none. */
+static int zram_swap(uint64_t size)
+{
+	int nr = read_number("/sys/class/zram-control/hot_add");
+	char path[64];
+
+	if (nr < 0)
+		return -1;
+	sprintf(path, "/sys/block/zram%d/disksize", nr);
+	if (!write_number(path, size))
+		return -1;
+	sprintf(path, "/dev/zram%d", nr);
+	return swap_on(path) ? nr : -1;
+}
+
+static bool zram_off(int nr)
+{
+	char path[64];
+
+	sprintf(path, "/dev/zram%d", nr);
+	if (swapoff(path))
+		return false;
+	sprintf(path, "/sys/block/zram%d/reset", nr);
+	return write_text(path, "1") && write_number("/sys/class/zram-control/hot_remove", nr);
+}
+
+FIXTURE(reclaim) {
+	char dir[64];
+	int fd, zram;
+	char *addr;
+};
+
+/* The region is paid for by a cgroup of its own; we are outside. */
+FIXTURE_SETUP(reclaim)
+{
+	if (!cgroup_make(self->dir, sizeof(self->dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	self->zram = zram_swap(64 * MIB);
+	if (self->zram < 0)
+		SKIP(return, "no swap (zram, mkswap): %m");
+	self->fd = cgroup_region(self->dir, GIB);
+	ASSERT_LE(0, self->fd);
+	self->addr = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->addr);
+}
+
+FIXTURE_TEARDOWN(reclaim)
+{
+	/* All comes back in again. */
+	EXPECT_TRUE(write_text(cgroup_file(self->dir, "memory.max"), "max"));
+	EXPECT_TRUE(zram_off(self->zram));
+	EXPECT_EQ(0, stat_of(self->fd).swapped);
+	EXPECT_OK(mshare_detach(self->addr, 0));
+	EXPECT_OK(close(self->fd));
+	EXPECT_EQ(0, settled());
+	EXPECT_OK(rmdir(self->dir));
+}
+
+#define SIZE	(4 * MIB)
+
+/* Asks for it, whether or not all of it can be had. */
+static void reclaim(const char *dir, const char *amount)
+{
+	if (!write_text(cgroup_file(dir, "memory.reclaim"), amount) && errno != EAGAIN)
+		fprintf(stderr, "# memory.reclaim: %m\n");
+}
+
+/* The crew has done some laps, and pages went out and came in. */
+static void swapped_words_are_right(struct __test_metadata *_metadata, FIXTURE_DATA(reclaim) *self,
+				    struct crew *crew, long long in)
+{
+	EXPECT_LT(in + 256, file_key("/proc/vmstat", "pswpin ")) {
+		TH_LOG("pages that came in: %lld", file_key("/proc/vmstat", "pswpin ") - in);
+	}
+	EXPECT_EQ(0, crew_ends(crew, self->addr));
+}
+
+TEST_F(reclaim, words_stay_in_a_cgroup_that_is_too_small)
+{
+	long long in = file_key("/proc/vmstat", "pswpin ");
+	struct crew *crew;
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, SIZE, RW));
+	crew = crew_start(self->fd, 0, SIZE, 3);
+	ASSERT_NE(NULL, crew);
+	ASSERT_TRUE(crew_advances(crew, 1));
+	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), SIZE / 2));
+	EXPECT_TRUE(crew_advances(crew, 2));
+	EXPECT_LT(0, stat_of(self->fd).swapped);
+	swapped_words_are_right(_metadata, self, crew, in);
+	EXPECT_GE(SIZE / 2, read_number(cgroup_file(self->dir, "memory.current")));
+}
+
+TEST_F(reclaim, words_stay_when_memory_is_reclaimed)
+{
+	long long in = file_key("/proc/vmstat", "pswpin ");
+	struct crew *crew;
+	int i;
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, SIZE, RW));
+	crew = crew_start(self->fd, 0, SIZE, 3);
+	ASSERT_NE(NULL, crew);
+	for (i = 0; i < 6; i++) {
+		/* What is in use is spared at first. */
+		reclaim(self->dir, "3M");
+		EXPECT_TRUE(crew_advances(crew, 1));
+	}
+	swapped_words_are_right(_metadata, self, crew, in);
+}
+
+TEST_F(reclaim, words_stay_when_an_object_is_paged_out)
+{
+	long long in = file_key("/proc/vmstat", "pswpin ");
+	struct crew *crew;
+	int i;
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, SIZE, RW));
+	crew = crew_start(self->fd, 0, SIZE, 3);
+	ASSERT_NE(NULL, crew);
+	for (i = 0; i < 6; i++) {
+		EXPECT_OK(mshare_advise(self->fd, 0, SIZE, i & 1 ? MADV_COLD : MADV_PAGEOUT, 0));
+		EXPECT_OK(mshare_advise(self->fd, i * MIB / 2, MIB, MADV_PAGEOUT, 0));
+		EXPECT_TRUE(crew_advances(crew, 1));
+	}
+	swapped_words_are_right(_metadata, self, crew, in);
+}
+
+/* Not with a mapping of a process of its own: that one's references would count too. */
+TEST_F(reclaim, words_stay_when_the_file_is_paged_out_in_another_mapping)
+{
+	long long in = file_key("/proc/vmstat", "pswpin ");
+	int file = memfd(SIZE, 0), i;
+	struct crew *crew;
+	char *plain;
+
+	plain = mmap(NULL, SIZE, RW, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, plain);
+	ASSERT_EQ(0, map_file(self->fd, 0, SIZE, RW, file));
+	crew = crew_start(self->fd, 0, SIZE, 3);
+	ASSERT_NE(NULL, crew);
+	for (i = 0; i < 8; i++) {
+		sum(plain, SIZE);
+		EXPECT_OK(madvise(plain, SIZE, MADV_PAGEOUT));
+		reclaim(self->dir, "3M");
+		EXPECT_TRUE(crew_advances(crew, 1));
+	}
+	swapped_words_are_right(_metadata, self, crew, in);
+}
+
+TEST_F(reclaim, words_stay_in_huge_pages_that_are_split_for_swap)
+{
+	long long in = file_key("/proc/vmstat", "pswpin ");
+	struct crew *crew;
+	int i;
+
+	if (!write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
+		SKIP(return, "no transparent huge pages in shared memory");
+	ASSERT_EQ(0, map_anon(self->fd, 0, SIZE, RW));
+	ASSERT_OK(mshare_advise(self->fd, 0, SIZE, MADV_HUGEPAGE, 0));
+	crew = crew_start(self->fd, 0, SIZE, 3);
+	ASSERT_NE(NULL, crew);
+	for (i = 0; i < 6; i++) {
+		EXPECT_TRUE(crew_advances(crew, 1));
+		if (!i)
+			EXPECT_LT(0, meminfo("ShmemPmdMapped:"));
+		EXPECT_OK(mshare_advise(self->fd, 0, SIZE, MADV_PAGEOUT, 0));
+	}
+	EXPECT_TRUE(crew_advances(crew, 1));
+	swapped_words_are_right(_metadata, self, crew, in);
+}
+
+/*
+ * A file on a disk: its pages are written and dropped while they are changed.
+ */
+TEST_F(reclaim, words_stay_in_a_file_that_does_not_fit)
+{
+	const char *dir = disk_mount();
+	char path[256], *zeros = calloc(1, SIZE);
+	struct crew *crew;
+	long long stolen;
+	int file;
+
+	if (!dir)
+		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+	sprintf(path, "%s/words", dir);
+	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	ASSERT_LE(0, file);
+	ASSERT_EQ(SIZE, pwrite(file, zeros, SIZE, 0));
+	ASSERT_OK(fsync(file));
+	ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
+	ASSERT_EQ(0, map_file(self->fd, 0, SIZE, RW, file));
+	stolen = file_key(cgroup_file(self->dir, "memory.stat"), "pgsteal ");
+	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), SIZE / 2));
+	crew = crew_start(self->fd, 0, SIZE, 2);
+	ASSERT_NE(NULL, crew);
+	EXPECT_TRUE(crew_advances(crew, 2));
+	EXPECT_LT(stolen + 512, file_key(cgroup_file(self->dir, "memory.stat"), "pgsteal "));
+	EXPECT_EQ(0, crew_ends(crew, self->addr));
+	ASSERT_OK(mshare_unmap(self->fd, 0, SIZE, 0));
+	ASSERT_OK(close(file));
+}
+
+/* Faults that storing into each page takes: those of a region, or of ours if FD is -1. */
+static long faults_of(int fd, char *addr, uint64_t length)
+{
+	struct rusage before, after;
+	uint64_t faults = fd < 0 ? 0 : stat_of(fd).faults, i;
+
+	getrusage(RUSAGE_SELF, &before);
+	for (i = 0; i < length; i += PAGE)
+		((volatile char *)addr)[i] = 1;
+	getrusage(RUSAGE_SELF, &after);
+	if (fd >= 0)
+		return stat_of(fd).faults - faults;
+	return after.ru_minflt - before.ru_minflt + after.ru_majflt - before.ru_majflt;
+}
+
+#define HALF	(4 * MIB)
+
+/*
+ * All was made old.  In the first half, which is the first to go, each page is used
+ * again.  Faults tell what is taken away then.
+ */
+static void use_and_reclaim(struct __test_metadata *_metadata, FIXTURE_DATA(reclaim) *self,
+			    int fd, char *addr, long *used, long *unused)
+{
+	EXPECT_GE(8, faults_of(fd, addr, HALF));
+	reclaim(self->dir, "2M");
+	*used = faults_of(fd, addr, HALF);
+	*unused = faults_of(fd, addr + HALF, HALF);
+	TH_LOG("pages taken: %ld of those in use, %ld of the others", *used, *unused);
+	/* It did take some. */
+	EXPECT_LE((long)(MIB / PAGE), *used + *unused);
+}
+
+TEST_F(reclaim, what_is_used_through_the_region_is_spared)
+{
+	long used, unused;
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, 2 * HALF, RW));
+	faults_of(self->fd, self->addr, 2 * HALF);
+	ASSERT_OK(mshare_advise(self->fd, 0, 2 * HALF, MADV_COLD, 0));
+	use_and_reclaim(_metadata, self, self->fd, self->addr, &used, &unused);
+	EXPECT_GT(unused, 8 * used);
+}
+
+/*
+ * Not so in a mapping of our own, as we are not in the cgroup that pays: this is
+ * what would become of the last test.
+ */
+TEST_F(reclaim, what_is_used_by_strangers_in_other_mappings_is_not_spared)
+{
+	int file = memfd(2 * HALF, 0);
+	long used, unused;
+	char *plain;
+
+	IN_CHILD({
+		char *zeros = calloc(1, 2 * HALF);
+
+		CHILD_CHECK(write_text(cgroup_file(self->dir, "cgroup.procs"), "0"));
+		CHILD_CHECK(pwrite(file, zeros, 2 * HALF, 0) == 2 * HALF);
+	});
+	plain = mmap(NULL, 2 * HALF, RW, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, plain);
+	faults_of(-1, plain, 2 * HALF);
+	ASSERT_OK(madvise(plain, 2 * HALF, MADV_COLD));
+	use_and_reclaim(_metadata, self, -1, plain, &used, &unused);
+	EXPECT_LT(unused, 8 * used);
+	ASSERT_OK(munmap(plain, 2 * HALF));
+	ASSERT_OK(close(file));
+}
+
+TEST_HARNESS_MAIN

@@ -8,6 +8,7 @@
 #include "mst.h"
 
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -155,6 +156,67 @@ TEST(holders_die_when_the_machine_is_full)
 	if (meminfo("MemTotal:") * KIB > GIB)
 		SKIP(return, "fills all memory: needs a machine with less than 1 GiB");
 	holders_die(_metadata, "");
+}
+
+static void on_bus(int sig)
+{
+	_exit(0);
+}
+
+/*
+ * Others fill the region of an owner, who pays and is alone in its cgroup: it is
+ * killed, and with it ends what filled the cgroup.
+ */
+TEST(an_owner_dies_and_its_region_with_it)
+{
+	long long kills = file_key("/proc/vmstat", "oom_kill");
+	pid_t owner, stranger[2];
+	int pair[2], fd, i;
+	char dir[64];
+
+	if (!cgroup_make(dir, sizeof(dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	ASSERT_TRUE(write_text(cgroup_file(dir, "memory.swap.max"), "0"));
+	ASSERT_TRUE(write_number(cgroup_file(dir, "memory.max"), 32 * MIB));
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	owner = fork();
+	ASSERT_LE(0, owner);
+	if (!owner) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+		fd = mshare_create("owned", MSHARE_OWNED);
+		CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB) && !map_anon(fd, 0, 64 * MIB, RW));
+		CHILD_CHECK(mshare_attach(fd, NULL, 0) != MAP_FAILED);
+		send_fd(pair[0], fd);
+		pause();
+	}
+	fd = receive_fd(pair[1]);
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 2; i++) {
+		stranger[i] = fork();
+		ASSERT_LE(0, stranger[i]);
+		if (!stranger[i]) {
+			char *addr = mshare_attach(fd, NULL, 0);
+
+			CHILD_CHECK(addr != MAP_FAILED);
+			alarm(60);
+			signal(SIGBUS, on_bus);
+			for (uint64_t at = 0; ; at = (at + PAGE) % (64 * MIB))
+				((volatile char *)addr)[at] = 1;
+		}
+	}
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(owner));
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, wait_for(stranger[i]));
+	EXPECT_EQ(kills + 1, file_key("/proc/vmstat", "oom_kill"));
+	EXPECT_EQ(MSHARE_STAT_OWNED | MSHARE_STAT_DEAD, stat_of(fd).flags);
+	/* We still have it. */
+	for (i = 0; i < 1000 && read_number(cgroup_file(dir, "memory.current")) > 4 * MIB; i++)
+		sleep_ms(10);
+	EXPECT_GE(4 * MIB, read_number(cgroup_file(dir, "memory.current")));
+	ASSERT_OK(close(fd));
+	EXPECT_EQ(0, settled());
+	EXPECT_OK(rmdir(dir));
 }
 
 TEST_HARNESS_MAIN

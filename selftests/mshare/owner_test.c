@@ -355,6 +355,113 @@ TEST(the_leader_may_exit_before_the_last_thread)
 	EXPECT_EQ(SIGBUS, fault_soon(addr) >> 8);
 }
 
+#define FILE_PAGES	8
+#define STORERS		2
+
+struct log {
+	volatile uint64_t stored[STORERS];
+};
+
+static void on_bus(int sig)
+{
+	_exit(sig == SIGBUS ? 0 : 1);
+}
+
+/* Stores 1, 2, 3.. in a word of each page of the object, until there is none. */
+static void stores_until_dead(struct log *log, int fd, int me)
+{
+	char *addr = mshare_attach(fd, NULL, 0);
+	uint64_t n, page;
+
+	CHILD_CHECK(addr != MAP_FAILED);
+	alarm(60);
+	signal(SIGBUS, on_bus);
+	for (n = 1; ; n++) {
+		for (page = 0; page < FILE_PAGES; page++)
+			((volatile uint64_t *)(addr + page * PAGE))[me] = n;
+		log->stored[me] = n;
+	}
+}
+
+/* How the owner ends: killed, or by its last thread, which is not the first. */
+static void owns_a_file(int sock, int file, bool by_thread)
+{
+	int fd = mshare_create("owned", MSHARE_OWNED);
+	pthread_t thread;
+
+	CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB));
+	CHILD_CHECK(map_file(fd, 0, FILE_PAGES * PAGE, RW, file) == 0);
+	if (by_thread)
+		CHILD_CHECK(!pthread_create(&thread, NULL, outlives_the_leader, &sock));
+	send_fd(sock, fd);
+	if (by_thread)
+		syscall(SYS_exit, 0);
+	pause();
+}
+
+TEST(what_was_stored_before_the_end_is_in_the_file)
+{
+	static uint64_t words[FILE_PAGES * PAGE / 8];
+	const char *dir = disk_mount();
+	int round, file, i, page;
+	struct log *log;
+	char path[256];
+
+	if (!dir)
+		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+	sprintf(path, "%s/stored", dir);
+	for (round = 0; round < 8; round++) {
+		pid_t owner, storer[STORERS];
+		int pair[2], fd;
+
+		file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+		ASSERT_LE(0, file);
+		ASSERT_OK(ftruncate(file, FILE_PAGES * PAGE));
+		log = shared_page();
+		ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+		owner = fork();
+		ASSERT_LE(0, owner);
+		if (!owner)
+			owns_a_file(pair[0], file, round & 1);
+		fd = receive_fd(pair[1]);
+		ASSERT_LE(0, fd);
+		for (i = 0; i < STORERS; i++) {
+			storer[i] = fork();
+			ASSERT_LE(0, storer[i]);
+			if (!storer[i])
+				stores_until_dead(log, fd, i);
+		}
+		for (i = 0; i < 1000 && !(log->stored[0] && log->stored[1]); i++)
+			sleep_ms(10);
+		/* So that it ends in the middle of pages that are read-only, and others. */
+		ASSERT_OK(sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE));
+		sleep_ms(round);
+		if (round & 1) {
+			ASSERT_EQ(1, write(pair[1], "x", 1));
+		} else {
+			kill(owner, SIGKILL);
+		}
+		EXPECT_EQ(round & 1 ? 0 : KILLED_BY(SIGKILL), wait_for(owner));
+		for (i = 0; i < STORERS; i++)
+			EXPECT_EQ(0, wait_for(storer[i]));
+		EXPECT_TRUE(dies(fd));
+		/* What the disk has. */
+		ASSERT_OK(fsync(file));
+		ASSERT_OK(close(fd));
+		EXPECT_EQ(0, settled());
+		ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
+		ASSERT_EQ(sizeof(words), pread(file, words, sizeof(words), 0));
+		for (i = 0; i < STORERS; i++) {
+			EXPECT_LT(0, log->stored[i]);
+			for (page = 0; page < FILE_PAGES; page++)
+				EXPECT_LE(log->stored[i], words[page * PAGE / 8 + i]);
+		}
+		close(file);
+		close(pair[0]);
+		close(pair[1]);
+	}
+}
+
 TEST(exec_of_the_owner_is_not_the_end)
 {
 	int pair[2], fd;

@@ -4,8 +4,10 @@
 
 #include <pthread.h>
 #include <stdarg.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 const char *const way_names[WAYS] = {
 	[HUGETLB] = "hugetlb", [MSHARE] = "mshare", [MMAP] = "mmap", [THREADS] = "threads",
@@ -76,7 +78,7 @@ static char *map(const struct memory *m)
 void memory_make(struct memory *m, enum way way, uint64_t bytes, int file)
 {
 	*m = (struct memory){ .way = way, .bytes = bytes, .file = file, .own_file = file < 0,
-			      .region = -1 };
+			      .region = -1, .others = meminfo("Shmem:") };
 	if (m->own_file) {
 		if (way == HUGETLB && !huge_pages(HUGE, bytes / HUGE))
 			die("there are no %ju free huge pages", (uintmax_t)(bytes / HUGE));
@@ -95,6 +97,8 @@ void memory_make(struct memory *m, enum way way, uint64_t bytes, int file)
 
 void memory_drop(struct memory *m)
 {
+	int i;
+
 	if (m->way == THREADS)
 		munmap(m->at, m->bytes);
 	if (m->own_file)
@@ -102,6 +106,12 @@ void memory_drop(struct memory *m)
 	if (m->way == MSHARE) {
 		close(m->region);
 		settled();
+	}
+	/* A region is freed later: not while the next thing is measured. */
+	for (i = 0; m->own_file && meminfo("Shmem:") > m->others; i++) {
+		if (i == 1000)
+			die("memory of %s is not freed", way_names[m->way]);
+		sleep_ms(10);
 	}
 	if (m->way == HUGETLB)
 		write_text("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0");
@@ -133,6 +143,7 @@ void memory_leave(const struct memory *m, char *at)
 struct member {
 	const struct crowd *crowd;
 	int command[2], answer[2];
+	struct answer last;
 	pid_t pid;
 	pthread_t thread;
 };
@@ -225,20 +236,20 @@ static void request(struct crowd *c, int i, char command)
 		die("a request");
 }
 
-static struct answer answer_of(struct crowd *c, int i)
+static void answer(struct crowd *c, int i)
 {
-	struct answer a;
+	struct member *m = &c->members[i];
 
 	errno = 0;
-	if (read(c->members[i].answer[0], &a, sizeof(a)) != sizeof(a))
+	if (read(m->answer[0], &m->last, sizeof(m->last)) != sizeof(m->last))
 		die("member %d gave no answer", i);
-	return a;
 }
 
 struct answer crowd_ask(struct crowd *c, int i, char command)
 {
 	request(c, i, command);
-	return answer_of(c, i);
+	answer(c, i);
+	return crowd_last(c, i);
 }
 
 uint64_t crowd_all(struct crowd *c, char command)
@@ -249,13 +260,13 @@ uint64_t crowd_all(struct crowd *c, char command)
 	for (i = 0; i < c->count; i++)
 		request(c, i, command);
 	for (i = 0; i < c->count; i++)
-		answer_of(c, i);
+		answer(c, i);
 	return __rdtsc() - from;
 }
 
-pid_t crowd_pid(const struct crowd *c, int i)
+struct answer crowd_last(const struct crowd *c, int i)
 {
-	return c->members[i].pid;
+	return c->members[i].last;
 }
 
 void crowd_end(struct crowd *c)
@@ -300,4 +311,49 @@ long long page_tables(void)
 			break;
 	}
 	return now;
+}
+
+static void copy_disk(const char *from, const char *to)
+{
+	int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CLOEXEC);
+	static char block[64 * KIB], zero[sizeof(block)];
+	uint64_t at = 0;
+	ssize_t got;
+
+	if (in < 0 || out < 0)
+		die("%s or %s", from, to);
+	for (; (got = read(in, block, sizeof(block))) > 0; at += got)
+		if (memcmp(block, zero, got) && pwrite(out, block, got, at) != got)
+			die("%s", to);
+	if (got < 0 || fsync(out))
+		die("%s", from);
+	posix_fadvise(in, 0, 0, POSIX_FADV_DONTNEED);
+	close(in);
+	close(out);
+}
+
+int disk_file(const char *path, uint64_t bytes, const uint64_t *pattern, int words)
+{
+	static bool mounted;
+	ssize_t size = words * sizeof(*pattern);
+	uint64_t done;
+	int file;
+
+	if (!mounted) {
+		mkdir("/mnt", 0755);
+		/* Another program may have done it before. */
+		if (mount("/dev/nullb0", "/mnt", "ext4", MS_SILENT, NULL) && errno != EBUSY) {
+			copy_disk("/dev/vda", "/dev/nullb0");
+			if (mount("/dev/nullb0", "/mnt", "ext4", 0, NULL))
+				die("/dev/nullb0");
+		}
+		mounted = true;
+	}
+	file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	for (done = 0; done < bytes; done += size)
+		if (file < 0 || write(file, pattern, size) != size)
+			die("%s", path);
+	if (fsync(file))
+		die("%s", path);
+	return file;
 }

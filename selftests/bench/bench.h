@@ -43,6 +43,7 @@ struct memory {
 	bool own_file;
 	int region;
 	char *at;	/* THREADS: where all have it */
+	long long others;	/* shared memory that there was before, KiB */
 };
 
 /* Of new memory, or of FILE if that is not -1. */
@@ -78,13 +79,19 @@ void crowd_grow(struct crowd *c, int count);
 struct answer crowd_ask(struct crowd *c, int i, char command);
 /* All at once; returns what it took from the first request to the last answer. */
 uint64_t crowd_all(struct crowd *c, char command);
-/* The pid of a member, which for threads is that of all. */
-pid_t crowd_pid(const struct crowd *c, int i);
+/* What member I has answered last. */
+struct answer crowd_last(const struct crowd *c, int i);
 void crowd_end(struct crowd *c);
 
 /* Reads a word of each page of STEP; their sum. */
 uint64_t read_pages(const char *at, uint64_t bytes, uint64_t step);
 /* PageTables, when nothing is being freed any more. */
 long long page_tables(void);
+/*
+ * Copies /dev/vda, which has an ext4 file system, to the memory of null_blk and
+ * mounts that: a disk on which nobody waits for another machine.  Returns a file
+ * there, BYTES long, full of PATTERN.
+ */
+int disk_file(const char *path, uint64_t bytes, const uint64_t *pattern, int words);
 
 #endif /* BENCH_H */

@@ -16,11 +16,17 @@ static int uring_file;
 static uint64_t job(char command, char *at, uint64_t bytes)
 {
 	static char own[2 * PAGE];
+	struct uring uring;
+	uint64_t sum;
 
 	if (command == 'r')
 		return read_pages(at, bytes, PAGE);
-	if (command == 'u')
-		return uring_read(uring_file, bytes, PAGE);
+	if (command == 'u') {
+		uring_start(&uring);
+		sum = uring_read(&uring, uring_file, bytes, PAGE);
+		uring_stop(&uring);
+		return sum;
+	}
 	return read_pages(own, sizeof(own), PAGE);
 }
 

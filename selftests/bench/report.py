@@ -2,11 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Makes report.md, report.json and the plots of a run of the benchmark.
 
-    report.py DIR              of the lines in DIR/results.tsv, see bench.h
+    report.py DIR              of the lines in DIR/results.tsv, see bench.h; exit status 1
+                               if those who do not use mshare pay more than 0.5 %
     report.py --compare A B    do counts and instructions agree within 1 %?
+    report.py --readme DIR     puts its summary, and the first plot, into README.md
 """
 import collections
 import json
+import shutil
 import subprocess
 import sys
 
@@ -49,7 +52,7 @@ Key = collections.namedtuple("Key", "row what bytes n unit")
 
 def fail(message):
     print("report.py: " + message, file=sys.stderr)
-    sys.exit(1)
+    sys.exit(2)
 
 
 def load(path):
@@ -175,34 +178,60 @@ def summary(table):
     return list(last.values())
 
 
-def markdown(table, lost, over):
+def short_table(table):
     used = [w for w in WAYS if w not in ("unpatched", "off", "on")
             and any(w in ways for ways in table.values())]
-    text = ["# What mshare costs and saves", ""]
-    names = {"threads": "threads of one process, the limit"}
-    where = [f"**Against {names.get(way, way)}**: " + "; ".join(lost[way]) + "."
-             for way in WAYS if way in lost]
-    too_much = [f"{what} +{ratio:.2%} ({way})" for what, way, ratio in over if ratio > LIMIT]
-    text.append("Where mshare loses (needs more, at worst by as much; up to 1 % is not counted). "
-                + (" ".join(where) if where else "Nowhere."))
-    if over:
-        worst = max(over, key=lambda item: item[2])
-        text.append("**Who does not use it** pays " + (
-            "more than 0.5 % for " + "; ".join(too_much) if too_much else
-            f"at most {worst[2]:+.2%} ({worst[0]}, {worst[1]})") + ".")
-    text += ["", "*count*: exact, of the kernel. *instructions*: of the whole emulated machine, "
-             "one processor. *time*: a ratio. Each row is `build/selftests/bench/PROGRAM` in a "
-             "guest; all figures are in report.json.", "",
-             "## At the largest size and number of processes", "",
-             "| row | what | unit | size | N | " + " | ".join(used) + " | mmap / mshare |",
-             "|---|---|---|---|---|" + "---|" * (len(used) + 1)]
+    text = ["| row | what | unit | size | N | " + " | ".join(used) + " | mmap / mshare |",
+            "|---|---|---|---|---|" + "---|" * (len(used) + 1)]
     for key in summary(table):
         ways = table[key]
         ratio = ""
         if ways.get("mshare") and "mmap" in ways:
-            ratio = short(ways["mmap"] / ways["mshare"])
+            ratio = short(ways["mshare"] / ways["mmap"] if better_high(key)
+                          else ways["mmap"] / ways["mshare"])
         text.append(f"| {key.row} | {key.what} | {key.unit} | {size_of(key.bytes)} | {key.n} | "
                     + " | ".join(figure(key, ways.get(w)) for w in used) + f" | {ratio} |")
+    return text
+
+
+def overhead_text(over):
+    too_much = [f"{what} {ratio:+.2%} ({way})" for what, way, ratio in over if ratio > LIMIT]
+    worst = max(over, key=lambda item: item[2])
+    return "**Who does not use it** pays " + (
+        f"more than {LIMIT:.1%} for " + "; ".join(too_much) if too_much else
+        f"at most {worst[2]:+.2%} ({worst[0]}, {worst[1]})") + "."
+
+
+def readme(table, lost, over):
+    """Writes between two comments in README.md."""
+    begin, end = "<!-- make bench writes this -->\n", "<!-- up to here -->\n"
+    with open("README.md", encoding="utf-8") as file:
+        text = file.read()
+    if begin not in text or end not in text:
+        fail(f"README.md has no {begin.strip()} or no {end.strip()}")
+    block = "\n".join(short_table(table)) + "\n\nWhere it needs more than mmap(2): " + (
+        "; ".join(lost["mmap"]) if "mmap" in lost else "nowhere") + "."
+    if over:
+        block += " " + overhead_text(over)
+    head, tail = text.split(begin)[0], text.split(end)[1]
+    with open("README.md", "w", encoding="utf-8") as file:
+        file.write(head + begin + "\n" + block + "\n\n" + end + tail)
+
+
+def markdown(table, lost, over):
+    names = {"threads": "threads of one process, the limit"}
+    where = [f"**Against {names.get(way, way)}**: " + "; ".join(lost[way]) + "."
+             for way in WAYS if way in lost]
+    text = ["# What mshare costs and saves", "",
+            "Where mshare loses (needs more, at worst by as much; up to 1 % is not counted). "
+            + (" ".join(where) if where else "Nowhere.")]
+    if over:
+        text.append(overhead_text(over))
+    text += ["", "*count*: exact, of the kernel. *instructions*: of the whole emulated machine, "
+             "one processor. *time*: a ratio. Each row is `build/selftests/bench/PROGRAM` in a "
+             "guest; all figures are in report.json.", "",
+             "## At the largest size and number of processes", ""]
+    text += short_table(table)
     for row, title in TITLES.items():
         keys = [key for key in table if key.row == row]
         if not keys:
@@ -228,10 +257,10 @@ def markdown(table, lost, over):
 
 
 def gnuplot(path, title, body):
-    script = (f"set terminal svg size 760,420 font 'sans,13' background '#ffffff'\n"
+    script = (f"set terminal svg size 860,420 font 'sans,13' background '#ffffff'\n"
               f"set output '{path}'\nset title \"{title}\" noenhanced\n"
               "set grid back lc rgb '#dddddd'\nset border 3\nset tics nomirror\n"
-              "set key left top samplen 2 noenhanced\n" + body)
+              "set key outside right center samplen 2 noenhanced\n" + body)
     done = subprocess.run(["gnuplot"], input=script, text=True, capture_output=True, check=False)
     if done.returncode or done.stderr:
         fail("gnuplot: " + done.stderr.strip())
@@ -241,22 +270,24 @@ def block(name, lines):
     return f"${name} << EOD\n" + "\n".join(lines) + "\nEOD\n"
 
 
-def lines_plot(path, title, ylabel, series):
+def lines_plot(path, title, ylabel, series, in_bytes):
     """series: [(label, way, dash, [(n, value)])]"""
     body, plots = "", []
+    # What is drawn last is seen where two lines are one.
     for i, (label, way, dash, points) in enumerate(series):
         # Nothing has no logarithm.
         points = [(n, v) for n, v in points if v > 0]
         if not points:
             continue
         body += block(f"d{i}", [f"{n} {v}" for n, v in points])
-        plots.append(f"$d{i} with linespoints lw 2 pt {7 if dash == 1 else 6} ps 0.6 dt {dash} "
+        plots.append(f"$d{i} with linespoints lw {6 if way == 'threads' else 2} pt {7 if dash == 1 else 6} ps 0.6 dt {dash} "
                      f"lc rgb '{COLOURS[way]}' title \"{label}\"")
+    numbers = sorted({n for s in series for n, _ in s[3]})
     body += (f"set logscale xy\nset xlabel 'processes (N)'\nset ylabel \"{ylabel}\"\n"
-             "set xtics (" + ", ".join(f"'{n}' {n}" for n in sorted(
-                 {n for s in series for n, _ in s[3]})) + ")\n"
-             "set format y '%.0s %c'\nset offsets graph 0, graph 0, graph 0.4, 0\nplot "
-             + ", ".join(plots) + "\n")
+             "set xtics (" + ", ".join(f"'{n}' {n}" for n in numbers) + ")\nunset mytics\n"
+             + ("set logscale y 16\nset format y '%.0b %BB'\n" if in_bytes
+                else "set format y '%.0s %c'\n")
+             + f"set xrange [{min(numbers)}:{max(numbers) * 1.05}]\nplot " + ", ".join(reversed(plots)) + "\n")
     gnuplot(path, title, body)
 
 
@@ -267,9 +298,8 @@ def bars_plot(path, title, ylabel, groups, ways, log=True):
     body += ("set style data histogram\nset style histogram clustered gap 1\n"
              "set style fill solid 0.9 noborder\nset xtics noenhanced rotate by -20\n"
              f"set ylabel \"{ylabel}\" noenhanced\n")
-    body += ("set logscale y\nset format y '%.0s %c'\n" if log else "set format y '%g'\n"
-             "set xzeroaxis lt -1\n")
-    body += "set offsets 0, 0, graph 0.25, 0\nplot " + ", ".join(
+    body += ("set logscale y\nset format y '%.0s %c'\n" if log else f"set format y '{'%.1f' if '%' in ylabel else '%.1s %c'}'\nset xzeroaxis lt -1\nset yrange [*<0:0<*]\n")
+    body += "plot " + ", ".join(
         f"$d using {i + 2}{':xtic(1)' if i == 0 else ''} lc rgb '{COLOURS[w]}' title \"{w}\""
         for i, w in enumerate(ways)) + "\n"
     gnuplot(path, title, body)
@@ -301,26 +331,33 @@ def plots(table, directory):
         size, series = series_of(table, row, whats, unit)
         if series:
             lines_plot(f"{directory}/row{row}.svg", f"({row}) {TITLES[row]}, {size_of(size)}",
-                       f"{label} ({unit})" if unit == "count" else label, series)
+                       f"{label} ({unit})" if unit == "count" else label, series, row == 1)
     for row, unit in ((3, "instructions"), (6, "instructions")):
         keys = [k for k in summary(table) if k.row == row and k.unit == unit]
         ways = [w for w in WAYS if any(w in table[k] for k in keys)]
         if keys:
             bars_plot(f"{directory}/row{row}.svg", f"({row}) {TITLES[row]}",
                       "instructions" + (" a MiB" if row == 6 else ""),
-                      [(k.what, table[k]) for k in keys], ways)
+                      [(f"{k.what}, N = {k.n}" if row == 6 else k.what, table[k]) for k in keys],
+                      ways, log=row == 3)
     over = overheads(table)
     if over:
         whats = list(dict.fromkeys(what for what, _, _ in over))
         bars_plot(f"{directory}/row7.svg", f"(7) {TITLES[7]}",
                   "instructions, % of the unpatched kernel",
                   [(what, {way: ratio * 100 for w, way, ratio in over if w == what})
-                   for what in whats], ["off", "on"], log=False)
+                   for what in whats],
+                  [w for w in ("off", "on") if any(way == w for _, way, _ in over)], log=False)
 
 
 def main():
     if len(sys.argv) == 4 and sys.argv[1] == "--compare":
         return compare(sys.argv[2], sys.argv[3])
+    if len(sys.argv) == 3 and sys.argv[1] == "--readme":
+        table = load(f"{sys.argv[2]}/results.tsv")
+        readme(table, losses(table), overheads(table))
+        shutil.copy(f"{sys.argv[2]}/row1.svg", "selftests/bench/page-tables.svg")
+        return 0
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         print(__doc__, file=sys.stderr)
         return 2

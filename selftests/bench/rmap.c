@@ -3,7 +3,7 @@
  * Row 5: instructions a page to take pages away that N processes have: truncate
  * their file, migrate them to another node, reclaim them.
  *
- *	rmap PROCESSES SIZE	on a machine with two nodes, of memory only
+ *	rmap PROCESSES SIZE	on a machine with two nodes and disk_file()
  *
  * PROCESSES 1, 4, 16 .. at most that.
  */
@@ -11,8 +11,6 @@
 #include "bench.h"
 
 #include <linux/mempolicy.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 
 static uint64_t job(char command, char *at, uint64_t bytes)
@@ -90,26 +88,6 @@ static uint64_t reclaim(struct memory *m, uint64_t *pages)
 	return total;
 }
 
-/* An ext4 file whose pages can be read again, so that they can be dropped. */
-static int disk_file(uint64_t bytes)
-{
-	static char block[128 * KIB];
-	uint64_t done;
-	int file;
-
-	mkdir("/mnt", 0755);
-	if (mount("/dev/vda", "/mnt", "ext4", 0, NULL) && errno != EBUSY)
-		die("/dev/vda: an ext4 file system is wanted there");
-	file = open("/mnt/file", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	memset(block, 1, sizeof(block));
-	for (done = 0; done < bytes; done += sizeof(block))
-		if (file < 0 || write(file, block, sizeof(block)) != sizeof(block))
-			die("/mnt/file");
-	if (fsync(file))
-		die("fsync");
-	return file;
-}
-
 enum what { TRUNCATE, MIGRATE, RECLAIM };
 static const char *const whats[] = { "truncate", "migrate", "reclaim" };
 
@@ -118,10 +96,12 @@ static void measure(enum what what, enum way way, int n, uint64_t bytes)
 	uint64_t cost, pages = bytes / PAGE;
 	struct memory m;
 	struct crowd c;
+	static const uint64_t ones[512] = { [0 ... 511] = 1 };
 	int file = -1, i;
 
+	/* Pages that can be read again, so that they can be dropped. */
 	if (what == RECLAIM)
-		file = disk_file(bytes);
+		file = disk_file("/mnt/file", bytes, ones, 512);
 	memory_make(&m, way, bytes, file);
 	crowd_make(&c, &m, job);
 	crowd_grow(&c, n);

@@ -13,47 +13,57 @@
 #define URING_BUFFERS	4
 #define URING_BYTES	(256 * KIB)	/* each */
 
-static inline void uring_request(struct io_uring *ring, int file, const struct iovec *buffer,
-				 int index, uint64_t offset)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
-
-	io_uring_prep_read_fixed(sqe, file, buffer->iov_base, buffer->iov_len, offset, index);
-	sqe->user_data = index;
-}
-
-/*
- * Reads BYTES of FILE from its start, and a word of every STEP of them; their
- * sum.  The ring and the buffers are made and taken away within the call.
- */
-static inline uint64_t uring_read(int file, uint64_t bytes, uint64_t step)
-{
-	const size_t size = URING_BUFFERS * URING_BYTES;
-	struct iovec buffers[URING_BUFFERS];
-	uint64_t asked = 0, done = 0, sum = 0;
-	struct io_uring_cqe *cqe;
+struct uring {
 	struct io_uring ring;
-	unsigned long i;
-	char *memory;
-	int ret;
+	struct iovec buffers[URING_BUFFERS];
+};
 
-	memory = mmap(NULL, size, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static inline void uring_start(struct uring *u)
+{
+	char *memory;
+	int ret, i;
+
+	memory = mmap(NULL, URING_BUFFERS * URING_BYTES, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		die("mmap");
 	for (i = 0; i < URING_BUFFERS; i++)
-		buffers[i] = (struct iovec){ memory + i * URING_BYTES, URING_BYTES };
-	ret = io_uring_queue_init(URING_BUFFERS, &ring, 0);
+		u->buffers[i] = (struct iovec){ memory + i * URING_BYTES, URING_BYTES };
+	ret = io_uring_queue_init(URING_BUFFERS, &u->ring, 0);
 	if (!ret)
-		ret = io_uring_register_buffers(&ring, buffers, URING_BUFFERS);
+		ret = io_uring_register_buffers(&u->ring, u->buffers, URING_BUFFERS);
 	errno = -ret;
 	if (ret)
 		die("io_uring");
+}
+
+static inline void uring_stop(struct uring *u)
+{
+	io_uring_queue_exit(&u->ring);
+	munmap(u->buffers[0].iov_base, URING_BUFFERS * URING_BYTES);
+}
+
+static inline void uring_request(struct uring *u, int file, int index, uint64_t offset)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
+
+	io_uring_prep_read_fixed(sqe, file, u->buffers[index].iov_base, URING_BYTES, offset,
+				 index);
+	sqe->user_data = index;
+}
+
+/* Reads BYTES of FILE from its start, and a word of every STEP of them; their sum. */
+static inline uint64_t uring_read(struct uring *u, int file, uint64_t bytes, uint64_t step)
+{
+	uint64_t asked = 0, done, sum = 0;
+	struct io_uring_cqe *cqe;
+	int ret, i;
+
 	for (i = 0; i < URING_BUFFERS && asked < bytes; i++, asked += URING_BYTES)
-		uring_request(&ring, file, &buffers[i], i, asked);
+		uring_request(u, file, i, asked);
 	for (done = 0; done < bytes; done += URING_BYTES) {
-		ret = io_uring_submit(&ring);
+		ret = io_uring_submit(&u->ring);
 		if (ret >= 0)
-			ret = io_uring_wait_cqe(&ring, &cqe);
+			ret = io_uring_wait_cqe(&u->ring, &cqe);
 		errno = -ret;
 		if (ret < 0)
 			die("io_uring");
@@ -61,14 +71,12 @@ static inline uint64_t uring_read(int file, uint64_t bytes, uint64_t step)
 		if (cqe->res != (int)URING_BYTES)
 			die("a read through io_uring");
 		i = cqe->user_data;
-		io_uring_cqe_seen(&ring, cqe);
-		sum += read_pages(buffers[i].iov_base, URING_BYTES, step);
+		io_uring_cqe_seen(&u->ring, cqe);
+		sum += read_pages(u->buffers[i].iov_base, URING_BYTES, step);
 		if (asked < bytes)
-			uring_request(&ring, file, &buffers[i], i, asked);
+			uring_request(u, file, i, asked);
 		asked += URING_BYTES;
 	}
-	io_uring_queue_exit(&ring);
-	munmap(memory, size);
 	return sum;
 }
 

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What mshare run tells the library that it preloads. */
+#ifndef MSHARE_PRELOAD_H
+#define MSHARE_PRELOAD_H
+
+#define PRELOAD_FILE	"mshare-run.so"
+
+/* Bytes from which on an area is served. */
+#define PRELOAD_MIN	"MSHARE_RUN_MIN"
+/* If set: say what is done, on standard error. */
+#define PRELOAD_VERBOSE	"MSHARE_RUN_VERBOSE"
+
+#endif /* MSHARE_PRELOAD_H */

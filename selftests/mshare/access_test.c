@@ -9,9 +9,9 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
+#include <liburing.h>
 #include <linux/aio_abi.h>
 #include <linux/futex.h>
-#include <linux/io_uring.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/syscall.h>
@@ -335,65 +335,34 @@ TEST_F(access, ptrace)
 	wait_for(pid);
 }
 
-struct ring {
-	int fd;
-	uint32_t *tail, *cq_head, *cq_tail, *array;
-	uint32_t mask, cq_mask;
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqes;
-};
-
-static bool ring_open(struct ring *ring)
+static bool ring_open(struct io_uring *ring)
 {
-	struct io_uring_params p = {};
-	char *sq, *cq;
-
-	ring->fd = syscall(SYS_io_uring_setup, 4, &p);
-	if (ring->fd < 0)
-		return false;
-	sq = mmap(NULL, p.sq_off.array + p.sq_entries * 4, RW, MAP_SHARED, ring->fd,
-		  IORING_OFF_SQ_RING);
-	cq = mmap(NULL, p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe), RW, MAP_SHARED,
-		  ring->fd, IORING_OFF_CQ_RING);
-	ring->sqes = mmap(NULL, p.sq_entries * sizeof(struct io_uring_sqe), RW, MAP_SHARED,
-			  ring->fd, IORING_OFF_SQES);
-	if (sq == MAP_FAILED || cq == MAP_FAILED || ring->sqes == MAP_FAILED)
-		return false;
-	ring->tail = (void *)(sq + p.sq_off.tail);
-	ring->mask = *(uint32_t *)(sq + p.sq_off.ring_mask);
-	ring->array = (void *)(sq + p.sq_off.array);
-	ring->cq_head = (void *)(cq + p.cq_off.head);
-	ring->cq_tail = (void *)(cq + p.cq_off.tail);
-	ring->cq_mask = *(uint32_t *)(cq + p.cq_off.ring_mask);
-	ring->cqes = (void *)(cq + p.cq_off.cqes);
-	return true;
+	errno = -io_uring_queue_init(4, ring, 0);
+	return !errno;
 }
 
-/* One request at a time. */
-static int ring_do(struct ring *ring, int op, int file, void *addr, uint32_t length)
+/* One request at a time; buffers that are registered are the first. */
+static int ring_do(struct io_uring *ring, int op, int file, void *addr, uint32_t length)
 {
-	uint32_t tail = *ring->tail, head;
-	struct io_uring_sqe *sqe = &ring->sqes[tail & ring->mask];
+	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
+	struct io_uring_cqe *cqe;
+	int res;
 
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = op;
-	sqe->fd = file;
-	sqe->addr = (uint64_t)addr;
-	sqe->len = length;
-	ring->array[tail & ring->mask] = tail & ring->mask;
-	__atomic_store_n(ring->tail, tail + 1, __ATOMIC_RELEASE);
-	if (syscall(SYS_io_uring_enter, ring->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) != 1)
-		return -errno;
-	head = *ring->cq_head;
-	if (head == __atomic_load_n(ring->cq_tail, __ATOMIC_ACQUIRE))
-		return -ETIME;
-	__atomic_store_n(ring->cq_head, head + 1, __ATOMIC_RELEASE);
-	return ring->cqes[head & ring->cq_mask].res;
+	io_uring_prep_rw(op, sqe, file, addr, length, 0);
+	res = io_uring_submit_and_wait(ring, 1);
+	if (res != 1)
+		return res < 0 ? res : -EIO;
+	res = io_uring_wait_cqe(ring, &cqe);
+	if (res)
+		return res;
+	res = cqe->res;
+	io_uring_cqe_seen(ring, cqe);
+	return res;
 }
 
 TEST_F(access, io_uring_read_into_it)
 {
-	struct ring ring;
+	struct io_uring ring;
 	int res;
 
 	if (!ring_open(&ring))
@@ -405,13 +374,13 @@ TEST_F(access, io_uring_read_into_it)
 TEST_F(access, io_uring_fixed_buffer)
 {
 	struct iovec iov = { self->at, LEN };
-	struct ring ring;
+	struct io_uring ring;
 	int file = file_of_n(), err;
 
 	if (!ring_open(&ring))
 		SKIP(return, "no io_uring: %m");
 	/* Pinned for writing: a read-only place cannot be registered at all. */
-	err = syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_BUFFERS, &iov, 1) ? errno : 0;
+	err = -io_uring_register_buffers(&ring, &iov, 1);
 	if (!variant->can_write) {
 		EXPECT_EQ(EFAULT, err);
 		return;
@@ -499,7 +468,7 @@ TEST(a_page_that_was_never_touched)
 	int fd = region(GIB), mem = open("/proc/self/mem", O_RDWR);
 	char *addr, *ro, buf[LEN];
 	struct iovec local = { buf, LEN }, remote;
-	struct ring ring;
+	struct io_uring ring;
 
 	ASSERT_LE(0, fd);
 	addr = mshare_attach(fd, NULL, 0);
@@ -518,8 +487,7 @@ TEST(a_page_that_was_never_touched)
 	if (ring_open(&ring)) {
 		struct iovec iov = { addr + 3 * MIB, LEN };
 
-		EXPECT_OK(syscall(SYS_io_uring_register, ring.fd, IORING_REGISTER_BUFFERS, &iov,
-				  1));
+		EXPECT_EQ(0, io_uring_register_buffers(&ring, &iov, 1));
 		EXPECT_EQ(LEN, ring_do(&ring, IORING_OP_READ_FIXED, file_of_n(), addr + 3 * MIB,
 				       LEN));
 		EXPECT_EQ('n', addr[3 * MIB + LEN - 1]);

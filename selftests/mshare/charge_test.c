@@ -4,6 +4,8 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
+#include <sys/stat.h>
+
 FIXTURE(charge) {
 	char dir[64];
 	int fd;
@@ -177,6 +179,62 @@ TEST_F(charge, the_limit_reclaims_page_cache_and_goes_on)
 	for (i = 0; i < 3; i++)
 		EXPECT_EQ(0, wrong(self->addr, 16 * MIB, 1));
 	EXPECT_GE(8 * MIB, charged(self));
+}
+
+#define THP	"/sys/kernel/mm/transparent_hugepage/"
+
+TEST_F(charge, huge_pages_that_khugepaged_makes)
+{
+	long long sleeps = read_number(THP "khugepaged/scan_sleep_millisecs"), huge;
+	char path[128];
+	int i;
+
+	if (!write_text(THP "shmem_enabled", "advise"))
+		SKIP(return, "no transparent huge pages in shared memory");
+	strcpy(path, cgroup_file(self->dir, "memory.stat"));
+	ASSERT_EQ(0, map_anon(self->fd, 0, 2 * HUGE, RW));
+	fill(self->addr, 2 * HUGE, 1);
+	EXPECT_EQ(0, file_key(path, "shmem_thp "));
+	ASSERT_TRUE(write_number(THP "khugepaged/scan_sleep_millisecs", 10));
+	ASSERT_OK(mshare_advise(self->fd, 0, 2 * HUGE, MADV_HUGEPAGE, 0));
+	for (i = 0; i < 3000 && file_key(path, "shmem_thp ") < (long long)(2 * HUGE); i++)
+		sleep_ms(10);
+	huge = file_key(path, "shmem_thp ");
+	EXPECT_EQ(2 * HUGE, huge);
+	EXPECT_EQ(0, wrong(self->addr, 2 * HUGE, 1));
+	write_number(THP "khugepaged/scan_sleep_millisecs", sleeps);
+	write_text(THP "shmem_enabled", "never");
+}
+
+static long long dying(void)
+{
+	return file_key("/sys/fs/cgroup/cgroup.stat", "nr_dying_descendants ");
+}
+
+TEST_F(charge, a_cgroup_that_was_removed_goes_with_the_region)
+{
+	long long before = dying();
+	int i;
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
+	fill(self->addr, 4 * MIB, 1);
+	for (i = 0; i < 50 && rmdir(self->dir); i++)
+		sleep_ms(20);
+	ASSERT_GT(50, i);
+	/* It goes on, and pays. */
+	EXPECT_LE(before + 1, dying());
+	fill(self->addr, 8 * MIB, 1);
+	EXPECT_EQ(0, wrong(self->addr, 8 * MIB, 1));
+	EXPECT_LE(before + 1, dying());
+	ASSERT_OK(mshare_detach(self->addr, 0));
+	ASSERT_OK(close(self->fd));
+	ASSERT_EQ(0, settled());
+	for (i = 0; i < 1000 && dying() > before; i++)
+		sleep_ms(10);
+	EXPECT_GE(before, dying());
+	/* For the end of this test. */
+	self->fd = region(GIB);
+	self->addr = mshare_attach(self->fd, NULL, 0);
 }
 
 TEST_HARNESS_MAIN

@@ -47,6 +47,7 @@
 #define NULLB	"/sys/kernel/config/nullb/mst"
 
 static char disk[64];	/* a directory on ext4 on null_blk, or "" */
+static int giant = -1;	/* a file of one page of 1 GiB, the same for all tests */
 
 enum pages {
 	PRESENT,	/* entries are there, writable */
@@ -90,7 +91,14 @@ FIXTURE_VARIANT_ADD(io, transparent_huge_pages_swapped) {
 };
 
 BACKED_BY(huge_pages, .size = 4 * HUGE, .page = HUGE, .memfd = MFD_HUGETLB | MAP_HUGE_2MB);
-BACKED_BY(giant_pages, .size = GIB, .page = GIB, .memfd = MFD_HUGETLB | MAP_HUGE_1GB);
+/* Untouched ones are in a test of their own: it takes long to clear one. */
+FIXTURE_VARIANT_ADD(io, giant_pages_present) {
+	.size = GIB, .page = GIB, .memfd = MFD_HUGETLB | MAP_HUGE_1GB, .pages = PRESENT,
+};
+
+FIXTURE_VARIANT_ADD(io, giant_pages_unmapped) {
+	.size = GIB, .page = GIB, .memfd = MFD_HUGETLB | MAP_HUGE_1GB, .pages = UNMAPPED,
+};
 
 typedef FIXTURE_DATA(io) io_t;
 
@@ -117,12 +125,13 @@ FIXTURE_SETUP(io)
 	char *peer;
 	int b;
 
-	if (variant->memfd && !huge_pages(variant->page, variant->size / variant->page))
+	if (variant->page == GIB ? giant < 0 :
+	    variant->memfd && !huge_pages(variant->page, variant->size / variant->page))
 		SKIP(return, "no huge pages of %llu KiB", variant->page / KIB);
 	if (thp && !write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
 		SKIP(return, "no transparent huge pages in shared memory");
 	self->fd = region(4 * GIB);
-	self->file = memfd(variant->size, variant->memfd);
+	self->file = variant->page == GIB ? dup(giant) : memfd(variant->size, variant->memfd);
 	ASSERT_LE(0, self->fd);
 	ASSERT_LE(0, self->file);
 	ASSERT_EQ(OBJECT, map_file(self->fd, OBJECT, variant->size, RW, self->file));
@@ -752,6 +761,40 @@ TEST_F(io, splice_and_sendfile_of_the_object)
 	memcpy(self->expect[0] + MARGIN, self->new, LEN);
 }
 
+TEST(a_giant_page_that_was_never_touched)
+{
+	int fd = region(GIB), mem = open("/proc/self/mem", O_RDWR);
+	char *rw, *ro, *buf = mmap(NULL, 2 * LEN, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int file;
+
+	if (giant < 0)
+		SKIP(return, "no huge pages of 1 GiB");
+	NEED_DISK();
+	ASSERT_NE(MAP_FAILED, buf);
+	fill(buf, LEN, NEW);
+	file = direct_file(buf);
+	ASSERT_LE(0, file);
+	rw = mshare_attach(fd, NULL, 0);
+	ro = mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY);
+	ASSERT_NE(MAP_FAILED, rw);
+	ASSERT_NE(MAP_FAILED, ro);
+	ASSERT_EQ(0, map_file(fd, 0, GIB, RW, giant));
+	/* There may have been something in the tests before. */
+	ASSERT_OK(mshare_advise(fd, 0, GIB, MADV_REMOVE, 0));
+	ASSERT_EQ(0, stat_of(fd).resident);
+	EXPECT_ERR(EFAULT, pread(file, ro, LEN, 0));
+	EXPECT_EQ(0, stat_of(fd).resident);
+	EXPECT_EQ(LEN, pread(file, rw + MIB, LEN, 0));
+	EXPECT_EQ(0, memcmp(buf, ro + MIB, LEN));
+	EXPECT_EQ(GIB, stat_of(fd).resident);
+
+	ASSERT_OK(mshare_advise(fd, 0, GIB, MADV_REMOVE, 0));
+	ASSERT_EQ(0, stat_of(fd).resident);
+	EXPECT_EQ(LEN, pread(mem, buf, LEN, (off_t)(ro + MIB)));
+	EXPECT_EQ(0, memcmp(buf + LEN, buf, LEN));
+	EXPECT_EQ(GIB, stat_of(fd).resident);
+}
+
 /* What is slow to make, once for all. */
 static bool disk_make(void)
 {
@@ -794,5 +837,7 @@ int main(int argc, char **argv)
 	}
 	if (!zram_swap())
 		fprintf(stderr, "# no swap on zram: %m\n");
+	if (huge_pages(GIB, 1))
+		giant = memfd(GIB, MFD_HUGETLB | MAP_HUGE_1GB);
 	return test_harness_run(argc, argv);
 }

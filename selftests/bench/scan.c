@@ -16,7 +16,7 @@
 
 #include <time.h>
 
-#define ROUNDS	3	/* of --time */
+#define ROUNDS	3	/* the figures are medians */
 #define URING	WAYS	/* one way more */
 #define WORDS	(128 * KIB / sizeof(uint64_t))
 
@@ -125,14 +125,20 @@ static const char *name_of(int way)
 
 static void counts(const char *what, int n, uint64_t bytes)
 {
+	uint64_t instructions[ROUNDS];
 	struct result r;
 	char name[48];
-	int way;
+	int way, i;
 
 	for (way = MSHARE; way <= URING; way++) {
-		r = measure(way, n, bytes);
+		/* Who reclaims what is not the same each time. */
+		for (i = 0; i < ROUNDS; i++) {
+			r = measure(way, n, bytes);
+			instructions[i] = r.instructions;
+		}
 		snprintf(name, sizeof(name), "%s: a MiB", what);
-		report(6, name, name_of(way), bytes, n, (double)r.instructions * MIB / n / bytes,
+		report(6, name, name_of(way), bytes, n,
+		       (double)median(instructions, ROUNDS) * MIB / n / bytes,
 		       "instructions");
 		snprintf(name, sizeof(name), "%s: memory used", what);
 		if (fits)

@@ -5,7 +5,7 @@
  * SIGBUS where the file has ended; and what has become another file's is neither
  * read nor written.
  *
- * Environment: ROUNDS (30), how often each object is cut.
+ * Environment: ROUNDS (12), how often each object is cut.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -132,7 +132,7 @@ FIXTURE_SETUP(cut)
 		ASSERT_OK(ftruncate(self->file, size));
 	} else {
 		/* Some that other files can have in between. */
-		if (variant->huge && !huge_pages(HUGE, 2 * variant->pages))
+		if (variant->huge && !huge_pages(HUGE, 3 * variant->pages))
 			SKIP(return, "no huge pages of 2 MiB");
 		self->file = memfd(size, variant->huge ? MFD_HUGETLB : 0);
 		ASSERT_LE(0, self->file);
@@ -190,7 +190,7 @@ TEST_F(cut, leaves_nothing_behind)
 {
 	uint64_t size = variant->page * variant->pages, content, written = 0, loads, stores;
 	const char *rounds = getenv("ROUNDS");
-	int i, count = rounds ? atoi(rounds) : 30;
+	int i, count = rounds ? atoi(rounds) : 12;
 	struct cut *cut = self->cut;
 
 	ASSERT_LT(0, count);

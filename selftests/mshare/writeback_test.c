@@ -23,7 +23,7 @@
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT	3600
 
-#define PAGES	4
+#define PAGES	2
 #define WRITERS	2
 
 /* In memory that the writers share with the test. */

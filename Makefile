@@ -22,6 +22,7 @@ help:
 	@echo 'make demo         what sharing page tables saves, on a file: [FILE=..] [PROCS=64]'
 	@echo 'make bench        mshare beside mmap, huge pages, threads, io_uring: [QUICK=1]'
 	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
+	@echo 'make bench-postgres  PostgreSQL with and without mshare run [QUICK=1]'
 	@echo 'make check        builds everything and runs every test'
 	@echo 'make smoke        the fast kernel and the core tests only'
 	@echo 'make check-harness  does the harness notice kernels and tests that fail?'
@@ -38,6 +39,7 @@ help:
 	@echo 'make tests        build/selftests/ and build/libmshare/'
 	@echo 'make install      the library, its headers and manual; make uninstall:'
 	@echo '                  [DESTDIR=] [prefix=/usr/local] [libdir=] [includedir=] [mandir=]'
+	@echo 'make deb-tools    Debian packages of the library and the tools, in build/deb'
 	@echo 'make check-lib    tests of the library that need no kernel of ours'
 	@echo 'make deps         installs the Debian packages that all this needs'
 	@echo 'make clean        removes build/'
@@ -90,6 +92,11 @@ install uninstall:
 check-lib: deps
 	@libmshare/check
 
+# The packages of the library and the tools, in build/deb.
+deb-tools: PACKAGES += debhelper lintian fakeroot
+deb-tools: deps
+	@libmshare/debian/build build/deb
+
 # The guest's /tmp hides the host's: a file from there has to be shared.
 FILE = $(shell . kernel/BASE && echo $$TARBALL)
 PROCS = 64
@@ -110,6 +117,13 @@ bench-tlb: kernel kernel-base tests
 	@selftests/bench/tlb.sh
 	@$(WARN)
 
+# PostgreSQL beside itself under mshare run; QUICK=1: smaller, some minutes.
+bench-postgres: PACKAGES += postgresql
+bench-postgres: kernel tests
+	@selftests/bench/postgres.sh
+	@$(WARN)
+
+check suite: PACKAGES += postgresql
 check smoke: deps
 	@MAKE='$(MAKE)' selftests/vm/suite $@ $(SUITES)
 
@@ -150,4 +164,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb lint mutate stress model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres deb-tools lint mutate stress model check-long clean install uninstall check-lib

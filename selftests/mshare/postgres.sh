@@ -1,0 +1,151 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# PostgreSQL of Debian, unmodified, under mshare run: its shared buffers are a
+# region, and it survives what it has to survive.  Runs in the guest, from the top
+# of the repository; prints TAP.
+set -u
+export LC_ALL=C
+# shellcheck source=SCRIPTDIR/../lib/postgres.sh disable=SC1091
+. selftests/lib/postgres.sh
+
+count=0 failed=0
+# check DESCRIPTION COMMAND...: passes if the command succeeds.
+check() {
+	local name=$1 out
+	shift
+	count=$((count + 1))
+	if out=$("$@" 2>&1); then
+		echo "ok $count $name"
+	else
+		echo "# ${out//$'\n'/$'\n'# }"
+		[ ! -e $pg/log ] || tail -n 20 $pg/log | sed 's/^/# log: /'
+		echo "not ok $count $name"
+		failed=$((failed + 1))
+	fi
+}
+
+# The server's only shared memory of that size is a region, and it is not empty.
+in_region() {
+	local maps
+	maps=$(cat "/proc/$(postmaster)/maps")
+	grep -q ' rw-s .* /mshare:postgres$' <<<"$maps" || { echo "no region: $maps"; return 1; }
+	! grep '/dev/zero' <<<"$maps" || return
+	[ "$("$mshare" ls -brno RESIDENT | sort -n | tail -n 1)" -ge $((4 << 20)) ] || { "$mshare" ls; return 1; }
+}
+ordinary() {
+	local maps
+	maps=$(cat "/proc/$(postmaster)/maps")
+	grep -q /dev/zero <<<"$maps" && ! grep /mshare: <<<"$maps"
+}
+# Of the one that is running no other is left.
+one_region() {
+	local i
+	for i in {1..50}; do
+		[ "$(cat /sys/kernel/mm/mshare/regions)" != 1 ] || return 0
+		sleep 0.2
+	done
+	echo "$i times $(cat /sys/kernel/mm/mshare/regions) regions"
+	"$mshare" ls
+	return 1
+}
+# Each process of the server has it attached, those that need no memory apart.
+all_attached() {
+	local processes attached
+	processes=$(sql 'SELECT count(*) FROM pg_stat_activity')
+	attached=$("$mshare" ls -rno ATTACHED)
+	if [ "$attached" -le 3 ] || [ "$attached" -lt "$processes" ] || [ "$attached" -gt $((processes + 3)) ]; then
+		echo "$processes processes, $attached attachments"
+		return 1
+	fi
+}
+
+load() { pg "$bin/pgbench" -i -q -s 2 && sql 'CREATE EXTENSION amcheck'; }
+transactions() { pg "$bin/pgbench" -n -c 8 -j 2 -t 50; }
+# pgbench changes all four by the same amounts.
+sums() {
+	sql 'SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(bbalance) FROM pgbench_branches),
+		(SELECT sum(tbalance) FROM pgbench_tellers), (SELECT coalesce(sum(delta), 0) FROM pgbench_history)'
+}
+agree() {
+	local sums
+	sums=$(sums) || return
+	awk -F '|' 'NF != 4 || $1 != $2 || $2 != $3 || $3 != $4 { exit 1 }' <<<"$sums" || { echo "$sums"; return 1; }
+}
+indexes() {
+	[ "$(sql "SELECT count(bt_index_check(indexrelid, true)) FROM pg_index
+		WHERE indrelid::regclass::text LIKE 'pgbench%'")" = 3 ]
+}
+# A backend is killed in the middle of its work: the server ends the others,
+# throws the memory away and recovers from the log.
+kill_backend() {
+	local victim before client i
+	before=$(grep -c 'all server processes terminated; reinitializing' $pg/log)
+	pg "$bin/pgbench" -n -c 8 -j 2 -T 600 >/dev/null 2>&1 &
+	client=$!
+	for i in {1..100}; do
+		victim=$(sql "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'
+			AND state = 'active' LIMIT 1")
+		[ -z "$victim" ] || break
+		sleep 0.2
+	done
+	[ -n "$victim" ] || { echo "no backend is at work after $i looks"; return 1; }
+	sleep 1
+	kill -9 "$victim"
+	wait $client
+	for i in {1..300}; do
+		if [ "$(grep -c 'all server processes terminated; reinitializing' $pg/log)" -gt "$before" ] &&
+			sql 'SELECT 1' >/dev/null 2>&1; then
+			return 0
+		fi
+		sleep 0.2
+	done
+	echo "no server after $i looks"
+	return 1
+}
+# Its children notice, and end; nothing cleans up.
+kill_postmaster() {
+	local i
+	kill -9 "$(postmaster)"
+	for i in {1..300}; do
+		[ "$(cat /sys/kernel/mm/mshare/regions)" != 0 ] || return 0
+		sleep 0.2
+	done
+	echo "still $(cat /sys/kernel/mm/mshare/regions) region after $i looks"
+	return 1
+}
+checksums() { pg "$bin/pg_checksums" --check -D $pg/data; }
+same_as_before() { [ "$(sums)" = "$last" ] || { echo "$(sums), was $last"; return 1; }; }
+
+run=("$mshare" run --)
+echo "TAP version 13"
+check "initdb" pg_init "${run[@]}"
+check "the server starts" pg_start "${run[@]}"
+check "its shared buffers are a region" in_region
+check "load" load
+check "transactions" transactions
+check "sums agree" agree
+check "each process has it attached" all_attached
+check "a backend is killed, and the server recovers" kill_backend
+check "its shared buffers are a region again" in_region
+check "the one of before is gone" one_region
+check "sums agree after that" agree
+check "indexes agree with their tables" indexes
+check "transactions after that" transactions
+check "an immediate stop" pg_stop immediate
+check "the server recovers" pg_start "${run[@]}"
+check "its shared buffers are a region then" in_region
+check "sums agree then" agree
+check "the postmaster is killed" kill_postmaster
+check "the server starts once more" pg_start "${run[@]}"
+check "sums agree once more" agree
+last=$(sums)
+check "a stop" pg_stop
+check "checksums of all pages" checksums
+check "no region is left" test "$(cat /sys/kernel/mm/mshare/regions)" = 0
+check "a start without mshare run" pg_start
+check "has ordinary memory" ordinary
+check "and the same sums" same_as_before
+check "and good indexes" indexes
+check "the last stop" pg_stop
+echo "1..$count"
+[ $failed = 0 ]

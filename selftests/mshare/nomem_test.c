@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every allocation that a call makes fails once, one in each round: the call
+ * fails and changes nothing, or does without.  Wants fault injection
+ * (/proc/self/fail-nth), which only the debug kernel has; what leaks is seen by
+ * kmemleak after the tests.  The kernel prints a call trace when fork gets no stack.
+ */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "mst.h"
+
+#include <sys/wait.h>
+
+#define LEN	(256 * KIB)
+#define ROUNDS	5000	/* no call makes that many */
+
+static const char *const faults[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
+
+/* Allocations that may sleep fail too, and nobody writes about it. */
+static bool injection(void)
+{
+	static const struct { const char *name, *value; } set[] = {
+		{ "verbose", "0" }, { "ignore-gfp-wait", "N" }, { "ignore-gfp-highmem", "N" },
+		{ "cache-filter", "N" }, { "min-order", "0" }, { "probability", "0" },
+	};
+	char path[100];
+	unsigned int i, j;
+
+	if (access("/proc/thread-self/fail-nth", W_OK))
+		return false;
+	for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		for (j = 0; j < sizeof(set) / sizeof(set[0]); j++) {
+			snprintf(path, sizeof(path), "/sys/kernel/debug/%s/%s", faults[i],
+				 set[j].name);
+			if (!access(path, F_OK) && !write_text(path, set[j].value))
+				return false;
+		}
+	}
+	return !access("/sys/kernel/debug/failslab/ignore-gfp-wait", F_OK);
+}
+
+FIXTURE(nomem) {
+	int fd;
+	char *addr;
+	int nth;	/* of this thread: /proc/thread-self/fail-nth */
+	struct snap before;
+	long long regions, attachments;
+	bool may_split;	/* objects with equal attributes */
+	int also;	/* an errno for no memory that the call has, too */
+	int came, failed;	/* rounds in which something did */
+};
+
+FIXTURE_SETUP(nomem)
+{
+	if (!injection())
+		SKIP(return, "no fault injection in this kernel");
+	self->addr = filled_region(&self->fd, 0, LEN);
+	ASSERT_NE(NULL, self->addr);
+	self->nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->nth);
+}
+
+FIXTURE_TEARDOWN(nomem)
+{
+}
+
+/* The next allocation but N - 1 fails. */
+static void arm(FIXTURE_DATA(nomem) *self, int n)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", n);
+	/* The copy of the text may be what fails, once. */
+	while (pwrite(self->nth, text, strlen(text), 0) < 0)
+		;
+}
+
+/* Disarms; did that one come? */
+static bool came(FIXTURE_DATA(nomem) *self)
+{
+	char text[16] = "";
+	int err = errno;
+	/* If it comes here, it did not come before. */
+	bool before = pread(self->nth, text, sizeof(text) - 1, 0) > 0 && !atoi(text);
+
+	arm(self, 0);
+	errno = err;
+	return before;
+}
+
+/* As if there were one object, where a call that fails may split one. */
+static struct snap take(FIXTURE_DATA(nomem) *self)
+{
+	struct snap s = snap_take(self->fd, self->addr, LEN);
+
+	if (self->may_split) {
+		s.st.objects = 1;
+		*s.fdinfo = 0;
+	}
+	return s;
+}
+
+static void remember(FIXTURE_DATA(nomem) *self)
+{
+	self->before = take(self);
+	self->regions = sys_mshare("regions");
+	self->attachments = sys_mshare("attachments");
+}
+
+static void forget(struct snap *s)
+{
+	free(s->smaps);
+	free(s->fdinfo);
+}
+
+/* What is quick to see, after each round. */
+static bool quickly(FIXTURE_DATA(nomem) *self)
+{
+	struct mshare_stat st = stat_of(self->fd);
+
+	st.faults = 0;
+	if (self->may_split)
+		st.objects = 1;
+	return !memcmp(&st, &self->before.st, sizeof(st));
+}
+
+/* All of it. */
+static void unchanged(struct __test_metadata *_metadata, FIXTURE_DATA(nomem) *self, int n)
+{
+	struct snap after = take(self);
+
+	EXPECT_TRUE(snap_same(&self->before, &after)) {
+		TH_LOG("allocation %d", n);
+	}
+	EXPECT_EQ(self->attachments, sys_mshare("attachments"));
+	/* What was made in part goes a little later. */
+	EXPECT_TRUE(sys_mshare_becomes("regions", self->regions));
+	forget(&after);
+}
+
+/*
+ * For each allocation that CALL makes: it fails with ENOMEM (or EFAULT, copies
+ * from and to the caller count as allocations) and nothing has changed, or has
+ * done its work all the same.  UNDO takes that back.  With CAN_FAIL there is an
+ * allocation that it cannot do without.
+ */
+#define EACH(can_fail, call, undo) do {						\
+	bool __came = true;							\
+	int __n;								\
+	remember(self);								\
+	for (__n = 1; __came && __n < ROUNDS; __n++) {				\
+		long long __ret;						\
+		int __err;							\
+		arm(self, __n);							\
+		__ret = (long long)(call);					\
+		__err = errno;							\
+		__came = came(self);						\
+		self->came += __came;						\
+		if (__ret != -1) {						\
+			undo;							\
+		} else {							\
+			self->failed++;						\
+			EXPECT_TRUE(__came &&					\
+				    (__err == ENOMEM || __err == EFAULT ||	\
+				     (self->also && __err == self->also))) {	\
+				TH_LOG("allocation %d: %s", __n, strerror(__err)); \
+			}							\
+		}								\
+		if (!quickly(self) || !__test_passed(_metadata))		\
+			break;							\
+	}									\
+	unchanged(_metadata, self, __n);					\
+	/* There were some, and an end of them. */				\
+	TH_LOG("%d allocations, %d failures", self->came, self->failed);	\
+	EXPECT_LT(0, self->came);						\
+	EXPECT_EQ(can_fail, self->failed > 0);					\
+	EXPECT_FALSE(__came);							\
+	forget(&self->before);							\
+} while (0)
+
+TEST_F(nomem, create)
+{
+	EACH(true, mshare_create("nomem", 0), close((int)__ret));
+}
+
+TEST_F(nomem, ftruncate)
+{
+	int fd = -1;
+
+	/* The first size: the place is chosen. */
+	EACH(true, ({
+		if (fd < 0) {
+			arm(self, 0);
+			fd = region(0);
+			arm(self, __n);
+		}
+		ftruncate(fd, GIB);
+	}), close(fd); fd = -1);
+}
+
+TEST_F(nomem, attach)
+{
+	EACH(true, (long)mshare_attach(self->fd, NULL, 0), mshare_detach((void *)__ret, 0));
+}
+
+TEST_F(nomem, attach_at_an_address)
+{
+	EACH(true, (long)mshare_attach(self->fd, (void *)(9 * SLOT), MSHARE_ATTACH_RDONLY),
+	     mshare_detach((void *)__ret, 0));
+}
+
+TEST_F(nomem, detach)
+{
+	char *second = mshare_attach(self->fd, NULL, 0);
+
+	ASSERT_NE(MAP_FAILED, second);
+	/* Of those that end well there is a new one, at the same place. */
+	EACH(false, mshare_detach(second, 0), mshare_attach(self->fd, second, 0));
+}
+
+TEST_F(nomem, map)
+{
+	/* Its file gets no inode: as from mmap(2). */
+	self->also = ENOSPC;
+	EACH(true, map_anon(self->fd, 64 * MIB, LEN, RW), mshare_unmap(self->fd, 64 * MIB, LEN, 0));
+}
+
+TEST_F(nomem, map_of_a_file)
+{
+	int file = memfd(LEN, 0);
+
+	EACH(true, map_file(self->fd, MSHARE_ANY_OFFSET, LEN, RW, file),
+	     mshare_unmap(self->fd, __ret, LEN, 0));
+}
+
+TEST_F(nomem, map_over_what_is_there)
+{
+	int file = memfd(LEN, 0);
+	char *plain = mmap(NULL, LEN, RW, MAP_SHARED, file, 0);
+
+	ASSERT_NE(MAP_FAILED, plain);
+	fill(plain, LEN, 1);
+	ASSERT_EQ(0, map_obj(self->fd, 0, LEN, RW, MAP_SHARED | MAP_FIXED, file, 0));
+	/* With the same content it looks as it did. */
+	EACH(true, map_obj(self->fd, 0, LEN, RW, MAP_SHARED | MAP_FIXED, file, 0),
+	     sum(self->addr, LEN));
+}
+
+TEST_F(nomem, map_with_populate)
+{
+	/* Populating is no reason to fail. */
+	self->also = ENOSPC;
+	EACH(true, map_obj(self->fd, 64 * MIB, LEN, RW,
+			   MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0),
+	     mshare_unmap(self->fd, 64 * MIB, LEN, 0));
+}
+
+TEST_F(nomem, unmap)
+{
+	int file = memfd(LEN, 0);
+
+	ASSERT_EQ(64 * MIB, map_file(self->fd, 64 * MIB, LEN, RW, file));
+	self->may_split = true;
+	EACH(true, mshare_unmap(self->fd, 64 * MIB + PAGE, PAGE, 0),
+	     mshare_unmap(self->fd, 64 * MIB, LEN, 0);
+	     map_file(self->fd, 64 * MIB, LEN, RW, file));
+}
+
+TEST_F(nomem, protect)
+{
+	/* In the middle: a split. */
+	self->may_split = true;
+	EACH(true, mshare_protect(self->fd, 64 * KIB, 64 * KIB, PROT_READ, 0),
+	     mshare_protect(self->fd, 64 * KIB, 64 * KIB, RW, 0));
+}
+
+TEST_F(nomem, advise)
+{
+	self->may_split = true;
+	/* As from madvise(2). */
+	self->also = EAGAIN;
+	EACH(true, mshare_advise(self->fd, 64 * KIB, 64 * KIB, MADV_RANDOM, 0),
+	     mshare_advise(self->fd, 64 * KIB, 64 * KIB, MADV_NORMAL, 0));
+}
+
+TEST_F(nomem, stat)
+{
+	struct mshare_stat st;
+
+	EACH(true, mshare_stat(self->fd, &st, sizeof(st), 0), (void)0);
+}
+
+TEST_F_TIMEOUT(nomem, fork, 600)
+{
+	/* Three regions: the second or third link may be what fails. */
+	int fd[2], i;
+	char *addr[2];
+
+	for (i = 0; i < 2; i++) {
+		addr[i] = filled_region(&fd[i], 0, MIB);
+		ASSERT_NE(NULL, addr[i]);
+	}
+	EACH(true, ({
+		pid_t pid = fork();
+
+		if (!pid) {
+			CHILD_CHECK(!wrong(self->addr, LEN, 1) && !wrong(addr[0], PAGE, 1) &&
+				    !wrong(addr[1], PAGE, 1));
+			_exit(0);
+		}
+		pid;
+	}), EXPECT_EQ(0, wait_for(__ret)));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(1, stat_of(fd[i]).attachments);
+		EXPECT_EQ(0, wrong(addr[i], MIB, 1));
+	}
+}
+
+TEST_F(nomem, a_page_fault)
+{
+	bool again = true;
+	int n, faults = 0;
+
+	/* It is tried again: no signal, no zeroes where there was something. */
+	ASSERT_EQ(64 * MIB, map_anon(self->fd, 64 * MIB, PAGE, RW));
+	for (n = 1; again && n < ROUNDS; n++) {
+		char *at = self->addr + 64 * MIB;
+
+		arm(self, n);
+		*(volatile char *)at = n;
+		again = came(self);
+		faults += again;
+		EXPECT_EQ((char)n, *(volatile char *)at);
+		ASSERT_OK(mshare_advise(self->fd, 64 * MIB, PAGE, MADV_REMOVE, 0));
+		EXPECT_EQ(0, *(volatile char *)at);
+		ASSERT_OK(mshare_unmap(self->fd, 64 * MIB, PAGE, 0));
+		ASSERT_EQ(64 * MIB, map_anon(self->fd, 64 * MIB, PAGE, RW));
+	}
+	EXPECT_LT(0, faults);
+	EXPECT_FALSE(again);
+}
+
+TEST_HARNESS_MAIN

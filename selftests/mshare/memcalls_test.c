@@ -423,19 +423,6 @@ TEST_F(memcalls, move_pages)
 		SKIP(return, "no move_pages");
 	EXPECT_EQ(-ENOENT, status[0]);
 	EXPECT_EQ(-ENOENT, status[1]);
-	/* Asking only: the node, or nothing there until walks look through. */
-	status[0] = 99;
-	EXPECT_OK(syscall(SYS_move_pages, 0, 2, pages, NULL, status, 0));
-	EXPECT_TRUE(status[0] == 0 || status[0] == -ENOENT || status[0] == -EFAULT) {
-		TH_LOG("status %d", status[0]);
-	}
-}
-
-TEST_F(memcalls, mincore)
-{
-	unsigned char vec[256] = {};
-
-	EXPECT_OK(mincore(self->addr, MIB, vec));
 }
 
 TEST_F(memcalls, brk_and_stack_do_not_care)
@@ -477,19 +464,6 @@ TEST_F(memcalls, core_dump)
 	EXPECT_GT(16 * MIB, st.st_size);
 	unlink(pattern);
 	rmdir(dir);
-}
-
-TEST_F(memcalls, pagemap_scan_and_walks)
-{
-	uint64_t entries[64];
-	int pagemap = open("/proc/self/pagemap", O_RDONLY);
-
-	ASSERT_LE(0, pagemap);
-	EXPECT_EQ(sizeof(entries), pread(pagemap, entries, sizeof(entries),
-					 (uint64_t)self->addr / PAGE * 8));
-	free(slurp("/proc/self/smaps"));
-	free(slurp("/proc/self/smaps_rollup"));
-	free(slurp("/proc/self/numa_maps"));
 }
 
 TEST_F(memcalls, prctl_names)

@@ -151,26 +151,6 @@ TEST_F(procfs, another_process_can_be_looked_at)
 	wait_for(pid);
 }
 
-TEST_F(procfs, walks_that_do_not_look_through_find_nothing)
-{
-	int pagemap = open("/proc/self/pagemap", O_RDONLY);
-	uint64_t pages = self->length / PAGE, i, entries[1024];
-	unsigned char vec[1024];
-	char *rss = strstr(smaps_block(self->addr), "\nRss:");
-
-	ASSERT_NE(NULL, rss);
-	EXPECT_EQ(0, strtol(rss + strlen("\nRss:"), NULL, 10));
-	ASSERT_LE(pages, 1024);
-	memset(vec, 0xff, sizeof(vec));
-	ASSERT_EQ(pages * 8, pread(pagemap, entries, pages * 8, (uint64_t)self->addr / PAGE * 8));
-	ASSERT_OK(mincore(self->addr, self->length, vec));
-	for (i = 0; i < pages; i++) {
-		/* Nothing but what is known of the mapping. */
-		ASSERT_EQ(0, entries[i] & ~(1ULL << 55));
-		ASSERT_EQ(0, vec[i]);
-	}
-}
-
 TEST(perf_sees_no_mmap_events_of_objects)
 {
 	struct perf_event_attr attr = {

@@ -17,6 +17,7 @@
 #include <linux/mm_types.h>
 
 struct mem_cgroup;
+struct mm_walk;
 struct mmu_gather;
 struct pt_regs;
 struct signal_struct;
@@ -71,6 +72,13 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 		     unsigned long address, bool nowait);
 long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret);
 
+/* mm/pagewalk.c, mm/migrate.c, fs/proc/task_mmu.c */
+int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk);
+unsigned long mshare_walk_shift(const struct vm_area_struct *vma);
+struct vm_area_struct *mshare_walk_begin(struct vm_area_struct *vma, unsigned long *addr);
+void mshare_walk_end(struct vm_area_struct *vma);
+unsigned long mshare_attachments(const struct vm_area_struct *vma);
+
 /* mm/madvise.c, mm/mlock.c, mm/mmu_notifier.c */
 bool mshare_in_range(struct mm_struct *mm, unsigned long start, unsigned long end);
 bool mshare_attached(struct mm_struct *mm);
@@ -124,6 +132,31 @@ static inline int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct
 static inline long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 {
 	return ret;
+}
+
+static inline int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
+{
+	return 0;
+}
+
+static inline unsigned long mshare_walk_shift(const struct vm_area_struct *vma)
+{
+	return 0;
+}
+
+static inline struct vm_area_struct *mshare_walk_begin(struct vm_area_struct *vma,
+						       unsigned long *addr)
+{
+	return vma;
+}
+
+static inline void mshare_walk_end(struct vm_area_struct *vma)
+{
+}
+
+static inline unsigned long mshare_attachments(const struct vm_area_struct *vma)
+{
+	return 1;
 }
 
 static inline bool mshare_in_range(struct mm_struct *mm, unsigned long start,

@@ -119,11 +119,21 @@ static void link_permissions(struct kunit *test)
 	free_page((unsigned long)pud);
 }
 
+static void name_of_the_flag(struct kunit *test)
+{
+	unsigned long flags = VM_MSHARE;
+	char name[32];
+
+	snprintf(name, sizeof(name), "%pGv", &flags);
+	KUNIT_EXPECT_STREQ(test, "mshare", name);
+}
+
 static struct kunit_case mshare_cases[] = {
 	KUNIT_CASE_PARAM(flush_needed, flush_gen_params),
 	KUNIT_CASE(flush_sequences),
 	KUNIT_CASE(slots_of_a_size),
 	KUNIT_CASE(link_permissions),
+	KUNIT_CASE(name_of_the_flag),
 	{}
 };
 

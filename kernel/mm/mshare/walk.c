@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - walks of page tables that look, led on to the host mm
+ */
+#include <linux/mm.h>
+#include <linux/pagewalk.h>
+
+#include "mshare.h"
+
+/**
+ * mshare_walk - Walk a part of an attachment.
+ * @start: Where in the guest it begins.
+ * @end: Where in the guest it ends.
+ * @walk: The walk; its VMA is the attachment, its mm is locked.
+ *
+ * The whole range is a hole unless the walk asks to be led on.  Then callbacks
+ * are called with VMAs and addresses of the host mm, as walk_page_range() does.
+ *
+ * Return: What the walk is to return.
+ */
+int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
+{
+	const struct mm_walk_ops *ops = walk->ops;
+	struct mm_struct *host;
+	unsigned long shift;
+	int err;
+
+	/* Who changes entries would flush the guest and not the host. */
+	if (!ops->through_mshare || WARN_ON_ONCE(ops->walk_lock != PGWALK_RDLOCK))
+		return ops->pte_hole ? ops->pte_hole(start, end, -1, walk) : 0;
+
+	host = mshare_vma_region(walk->vma)->mm;
+	shift = mshare_walk_shift(walk->vma);
+	if (mmap_read_lock_killable(host))
+		return -EINTR;
+	err = walk_page_range(host, start - shift, end - shift, ops, walk->private);
+	mmap_read_unlock(host);
+	return err;
+}
+
+/**
+ * mshare_walk_shift - What a walk has to add to addresses it is called with.
+ * @vma: Any VMA, not of a host mm.
+ *
+ * Return: The difference between an address in the guest and in the host mm; 0
+ * if @vma is no attachment.
+ */
+unsigned long mshare_walk_shift(const struct vm_area_struct *vma)
+{
+	return vma_is_mshare(vma) ? vma->vm_start - MSHARE_HOST_START : 0;
+}
+
+/**
+ * mshare_walk_begin - Find the VMA whose page tables have an address.
+ * @vma: The VMA at @addr; its mm is locked.
+ * @addr: Becomes an address of the host mm if @vma is an attachment.
+ *
+ * Return: @vma; or the object behind it, with the mmap_lock of the host mm held
+ * for reading until mshare_walk_end(); or NULL if there is none.
+ */
+struct vm_area_struct *mshare_walk_begin(struct vm_area_struct *vma, unsigned long *addr)
+{
+	struct mm_struct *host;
+	struct vm_area_struct *object;
+
+	if (!vma_is_mshare(vma))
+		return vma;
+	host = mshare_vma_region(vma)->mm;
+	if (mmap_read_lock_killable(host))
+		return NULL;
+	*addr = mshare_host_address(vma, *addr);
+	object = vma_lookup(host, *addr);
+	if (!object)
+		mmap_read_unlock(host);
+	return object;
+}
+
+/**
+ * mshare_walk_end - Done with what mshare_walk_begin() found.
+ * @vma: What it returned.
+ */
+void mshare_walk_end(struct vm_area_struct *vma)
+{
+	if (vma && mm_is_mshare_host(vma->vm_mm))
+		mmap_read_unlock(vma->vm_mm);
+}
+
+/**
+ * mshare_attachments - Among how many is the memory of a region shared?
+ * @vma: An attachment, whose mm is locked.
+ *
+ * Return: The number of attachments of its region, @vma among them.
+ */
+unsigned long mshare_attachments(const struct vm_area_struct *vma)
+{
+	return max(1, atomic_long_read(&mshare_vma_region(vma)->attachments));
+}

@@ -332,6 +332,9 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	long ret;
 
 	file = mshare_object_file(args, &length, &align);
+	/* There was no inode to be had, which is no matter of space on a disk. */
+	if (file == ERR_PTR(-ENOSPC))
+		return -ENOMEM;
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 	if (file && (args->flags & MAP_ANONYMOUS)) {

@@ -21,6 +21,8 @@
 
 struct crew {
 	volatile int stop;
+	/* Milliseconds between laps: what is in use all the time is hard to take away. */
+	volatile int rest;
 	volatile uint64_t bad;
 	volatile uint64_t laps[CREW_MAX];
 	int members;
@@ -68,6 +70,8 @@ static inline void crew_works(struct crew *crew, char *object, int me)
 				crew_bad(crew, me, page, value, crew_value(least, page));
 		}
 		crew->laps[me] = lap + 1;
+		if (crew->rest)
+			sleep_ms(crew->rest);
 	}
 }
 

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that fails.  Errors are injected by the pseudo file of debugfs and by
+ * madvise() on an ordinary mapping of the file that is the object.
+ */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "crew.h"
+
+#include <setjmp.h>
+#include <sys/prctl.h>
+#include <sys/uio.h>
+
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON		100
+#endif
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE	101
+#endif
+
+#define INJECT	"/sys/kernel/debug/hwpoison/corrupt-pfn"
+
+static sigjmp_buf env;
+static siginfo_t info;
+
+static void on_signal(int sig, siginfo_t *si, void *context)
+{
+	info = *si;
+	siglongjmp(env, sig);
+}
+
+/* The signal of an access, or 0; info has the rest. */
+static int signal_of(volatile char *addr)
+{
+	struct sigaction act = { .sa_sigaction = on_signal, .sa_flags = SA_SIGINFO };
+	int sig;
+
+	sigaction(SIGBUS, &act, NULL);
+	memset(&info, 0, sizeof(info));
+	sig = sigsetjmp(env, 1);
+	if (!sig)
+		(void)*addr;
+	return sig;
+}
+
+/* The page frame behind an address of ours that is there; 0 if that is not told. */
+static uint64_t frame_of(const void *addr)
+{
+	int map = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	if (pread(map, &entry, 8, (uintptr_t)addr / PAGE * 8) != 8)
+		entry = 0;
+	close(map);
+	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+}
+
+FIXTURE(hwpoison) {
+	int fd, file;
+	char *addr, *plain;
+};
+
+FIXTURE_VARIANT(hwpoison) {
+	bool disk;
+	uint64_t page;
+};
+
+FIXTURE_VARIANT_ADD(hwpoison, memory) { .page = PAGE };
+FIXTURE_VARIANT_ADD(hwpoison, a_file) { .page = PAGE, .disk = true };
+FIXTURE_VARIANT_ADD(hwpoison, huge_pages) { .page = HUGE };
+
+#define PAGES	4
+
+FIXTURE_SETUP(hwpoison)
+{
+	uint64_t size = PAGES * variant->page;
+
+	if (access(INJECT, W_OK))
+		SKIP(return, "no %s: %m", INJECT);
+	if (variant->disk) {
+		const char *dir = disk_mount();
+		char path[256];
+
+		if (!dir)
+			SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+		sprintf(path, "%s/poison", dir);
+		self->file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+		ASSERT_LE(0, self->file);
+		ASSERT_OK(ftruncate(self->file, size));
+	} else {
+		if (variant->page == HUGE && !huge_pages(HUGE, 2 * PAGES))
+			SKIP(return, "no huge pages of 2 MiB");
+		self->file = memfd(size, variant->page == HUGE ? MFD_HUGETLB : 0);
+		ASSERT_LE(0, self->file);
+	}
+	self->plain = mmap(NULL, size, RW, MAP_SHARED, self->file, 0);
+	ASSERT_NE(MAP_FAILED, self->plain);
+	self->fd = region(GIB);
+	ASSERT_LE(0, self->fd);
+	self->addr = attached(self->fd, 0, 0);
+	ASSERT_NE(NULL, self->addr);
+	ASSERT_EQ(0, map_file(self->fd, 0, size, RW, self->file));
+}
+
+FIXTURE_TEARDOWN(hwpoison)
+{
+	EXPECT_OK(mshare_detach(self->addr, 0));
+	EXPECT_OK(close(self->fd));
+	EXPECT_EQ(0, settled());
+}
+
+/* Each page with a seed of its own. */
+static void write_pages(char *addr, uint64_t page)
+{
+	int i;
+
+	for (i = 0; i < PAGES; i++)
+		fill(addr + i * page, page, i);
+}
+
+/* All but the second. */
+static uint64_t others_wrong(const char *addr, uint64_t page)
+{
+	uint64_t bad = 0;
+	int i;
+
+	for (i = 0; i < PAGES; i++)
+		if (i != 1)
+			bad += wrong(addr + i * page, page, i);
+	return bad;
+}
+
+/* Where the second page is.  Then no ordinary mapping is left to get signals. */
+static uint64_t second_page(FIXTURE_DATA(hwpoison) *self, uint64_t page)
+{
+	uint64_t frame;
+
+	(void)*(volatile char *)(self->plain + page);
+	frame = frame_of(self->plain + page);
+	munmap(self->plain, PAGES * page);
+	return frame;
+}
+
+/* Each access is told, with the address in the attachment of who made it. */
+static void is_poisoned(struct __test_metadata *_metadata, char *addr, uint64_t page)
+{
+	int pipes[2];
+
+	EXPECT_EQ(SIGBUS, signal_of(addr + page + 64));
+	EXPECT_EQ(BUS_MCEERR_AR, info.si_code);
+	EXPECT_EQ(addr + page + 64, info.si_addr);
+	EXPECT_EQ(page == HUGE ? 21 : 12, info.si_addr_lsb);
+	/* The kernel's own, in a copy and in GUP. */
+	ASSERT_OK(pipe(pipes));
+	EXPECT_ERR(EFAULT, write(pipes[1], addr + page, 8));
+	IN_CHILD({
+		char byte;
+		struct iovec to = { &byte, 1 }, from = { addr + page, 1 };
+
+		CHILD_CHECK(process_vm_readv(getppid(), &to, 1, &from, 1, 0) < 0 &&
+			    errno == EFAULT);
+	});
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+TEST_F(hwpoison, who_touches_it_gets_SIGBUS_and_nobody_else)
+{
+	uint64_t page = variant->page;
+	volatile int *ready = shared_page();
+	int go[2], bystander, other;
+	uint64_t frame;
+	char byte;
+
+	write_pages(self->addr, page);
+	frame = second_page(self, page);
+	ASSERT_NE(0, frame);
+	ASSERT_OK(pipe(go));
+	/* Has it attached, asks for early word, and gets none. */
+	bystander = fork();
+	if (!bystander) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+		close(go[1]);
+		CHILD_CHECK(!others_wrong(self->addr, page));
+		CHILD_CHECK(read(go[0], &byte, 1) == 0);
+		CHILD_CHECK(!others_wrong(self->addr, page));
+		_exit(0);
+	}
+	/* Has it at another address and touches it. */
+	other = fork();
+	if (!other) {
+		char *addr = mshare_attach(self->fd, NULL, 0);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(go[1]);
+		CHILD_CHECK(addr != MAP_FAILED && addr != self->addr);
+		CHILD_CHECK(!signal_of(addr + page));
+		*ready = 1;
+		CHILD_CHECK(read(go[0], &byte, 1) == 0);
+		CHILD_CHECK(signal_of(addr + page) == SIGBUS);
+		CHILD_CHECK(info.si_code == BUS_MCEERR_AR && info.si_addr == addr + page);
+		_exit(0);
+	}
+	ASSERT_TRUE(await(ready, 30));
+	ASSERT_TRUE(write_number(INJECT, frame));
+	close(go[1]);
+	is_poisoned(_metadata, self->addr, page);
+	EXPECT_EQ(0, wait_for(other));
+	EXPECT_EQ(0, wait_for(bystander));
+	EXPECT_EQ(0, others_wrong(self->addr, page));
+	/* What was to be written to the disk is lost, and who asks is told. */
+	if (variant->disk)
+		EXPECT_ERR(EIO, fsync(self->file));
+}
+
+TEST_F(hwpoison, an_error_injected_by_madvise)
+{
+	uint64_t page = variant->page;
+	int pid;
+
+	write_pages(self->addr, page);
+	/* It happens to who calls: the access to its own mapping has failed. */
+	pid = fork();
+	if (!pid) {
+		madvise(self->plain + page, page, MADV_HWPOISON);
+		_exit(1);
+	}
+	EXPECT_EQ(KILLED_BY(SIGBUS), wait_for(pid));
+	is_poisoned(_metadata, self->addr, page);
+	EXPECT_EQ(0, others_wrong(self->addr, page));
+	if (variant->disk)
+		EXPECT_ERR(EIO, fsync(self->file));
+}
+
+TEST_F(hwpoison, what_is_on_the_disk_too_is_read_again)
+{
+	uint64_t frame;
+
+	if (!variant->disk)
+		return;
+	write_pages(self->addr, PAGE);
+	frame = second_page(self, PAGE);
+	ASSERT_NE(0, frame);
+	ASSERT_OK(fsync(self->file));
+	ASSERT_TRUE(write_number(INJECT, frame));
+	EXPECT_EQ(0, wrong(self->addr + PAGE, PAGE, 1));
+	EXPECT_EQ(0, others_wrong(self->addr, PAGE));
+	EXPECT_OK(fsync(self->file));
+}
+
+TEST_F(hwpoison, pages_that_are_taken_out_of_use_keep_their_words)
+{
+	uint64_t size = PAGES * variant->page, frame;
+	int i, moved = 0, rounds = variant->page == HUGE ? 1 : 8;
+	struct crew *crew = crew_start(self->fd, 0, size, 2);
+
+	ASSERT_NE(NULL, crew);
+	ASSERT_TRUE(crew_advances(crew, 1));
+	crew->rest = 50;
+	/* A page that is in use just now stays. */
+	for (i = 0; i < 200 && moved < rounds; i++) {
+		char *at = self->plain + i % PAGES * variant->page;
+
+		(void)*(volatile char *)at;
+		frame = frame_of(at);
+		if (madvise(at, variant->page, MADV_SOFT_OFFLINE)) {
+			sleep_ms(5);
+			continue;
+		}
+		(void)*(volatile char *)at;
+		EXPECT_NE(frame, frame_of(at));
+		moved++;
+	}
+	ASSERT_TRUE(crew_advances(crew, 1));
+	EXPECT_EQ(rounds, moved);
+	EXPECT_EQ(0, crew_ends(crew, self->addr));
+}
+
+TEST_HARNESS_MAIN

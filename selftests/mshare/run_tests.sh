@@ -7,7 +7,7 @@
 # "paging" are the tests that depend on the paging mode and on the TLB: they
 # are worth another run with la57=off, with pti=on and with two CPUs.
 # "all" is every *_test there but oom_test and nomem_test, for which the kernel
-# prints call traces.
+# prints call traces, and numa_test, which needs another machine.
 # Environment: MST_TIMEOUT, seconds for a binary (600).
 
 PAGING='attach_test access_test fork_test lifetime_test tlb_test fault_test unmap_test protect_test'
@@ -23,7 +23,7 @@ all)
 	set --
 	for name in "$dir"/*_test; do
 		case ${name##*/} in
-		oom_test | nomem_test) ;;
+		oom_test | nomem_test | numa_test) ;;
 		*) set -- "$@" "$name" ;;
 		esac
 	done ;;

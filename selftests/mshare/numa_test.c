@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory on several nodes: where it comes from, who may move it, and that words
+ * keep their values.  Boot with numa=fake=4.
+ */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "crew.h"
+
+#include <linux/mempolicy.h>
+#include <sched.h>
+#include <sys/syscall.h>
+
+#define NODES	4
+#define PAGES	16
+/* What a process of the test of balancing has for itself. */
+#define OWN_PAGES	512
+
+FIXTURE(numa) {
+	int fd, file;
+	char *addr, *plain;
+};
+
+FIXTURE_VARIANT(numa) {
+	uint64_t page;
+};
+
+FIXTURE_VARIANT_ADD(numa, pages) { .page = PAGE };
+FIXTURE_VARIANT_ADD(numa, huge_pages) { .page = HUGE };
+
+FIXTURE_SETUP(numa)
+{
+	uint64_t size = PAGES * variant->page;
+
+	if (access("/sys/devices/system/node/node3", F_OK))
+		SKIP(return, "needs 4 NUMA nodes (numa=fake=4)");
+	/* As many on each node as the object has. */
+	if (variant->page == HUGE && !huge_pages(HUGE, NODES * PAGES))
+		SKIP(return, "no huge pages of 2 MiB");
+	self->file = memfd(size, variant->page == HUGE ? MFD_HUGETLB : 0);
+	ASSERT_LE(0, self->file);
+	self->plain = mmap(NULL, size, RW, MAP_SHARED, self->file, 0);
+	ASSERT_NE(MAP_FAILED, self->plain);
+	self->fd = region(GIB);
+	ASSERT_LE(0, self->fd);
+	self->addr = attached(self->fd, 0, 0);
+	ASSERT_NE(NULL, self->addr);
+	ASSERT_EQ(0, map_file(self->fd, 0, size, RW, self->file));
+}
+
+FIXTURE_TEARDOWN(numa)
+{
+	EXPECT_OK(mshare_detach(self->addr, 0));
+	EXPECT_OK(close(self->fd));
+	EXPECT_EQ(0, settled());
+}
+
+static int policy(int mode, int node)
+{
+	unsigned long mask = 1UL << node;
+
+	return syscall(SYS_set_mempolicy, mode, &mask, 8 * sizeof(mask));
+}
+
+/* The nodes of the pages of an ordinary mapping; negative where there is none. */
+static void nodes_of(char *plain, uint64_t page, int *node)
+{
+	void *at[PAGES];
+	int i;
+
+	for (i = 0; i < PAGES; i++) {
+		at[i] = plain + i * page;
+		(void)*(volatile char *)at[i];
+	}
+	if (syscall(SYS_move_pages, 0, PAGES, at, NULL, node, 0))
+		node[0] = -errno;
+}
+
+/* How many of the pages are on that node. */
+static int count_on(char *plain, uint64_t page, int want)
+{
+	int node[PAGES], i, count = 0;
+
+	nodes_of(plain, page, node);
+	for (i = 0; i < PAGES; i++)
+		count += node[i] == want;
+	return count;
+}
+
+TEST_F(numa, memory_comes_from_where_the_one_who_faults_wants_it)
+{
+	int node[PAGES], i;
+
+	for (i = 0; i < PAGES; i++) {
+		/* Some by the kernel, for a process. */
+		IN_CHILD({
+			char *at = self->addr + i * variant->page;
+			int zero = open("/dev/zero", O_RDONLY);
+
+			CHILD_CHECK(!policy(MPOL_BIND, i % NODES));
+			if (i & 4)
+				CHILD_CHECK(read(zero, at, 8) == 8);
+			else
+				*(volatile char *)at = 1;
+		});
+	}
+	nodes_of(self->plain, variant->page, node);
+	for (i = 0; i < PAGES; i++)
+		EXPECT_EQ(i % NODES, node[i]);
+}
+
+/*
+ * What mbind() says of an ordinary mapping of the file holds for the object; but
+ * hugetlbfs remembers it for that mapping alone.
+ */
+TEST_F(numa, memory_comes_from_where_the_file_has_it)
+{
+	unsigned long mask = 1UL << 2;
+
+	ASSERT_OK(syscall(SYS_mbind, self->plain, PAGES * variant->page, MPOL_BIND, &mask,
+			  8 * sizeof(mask), 0));
+	IN_CHILD({
+		CHILD_CHECK(!policy(MPOL_BIND, 1));
+		fill(self->addr, PAGES * variant->page, 1);
+	});
+	EXPECT_EQ(PAGES, count_on(self->plain, variant->page, variant->page == HUGE ? 1 : 2));
+	EXPECT_EQ(0, wrong(self->plain, PAGES * variant->page, 1));
+}
+
+/* Wants all pages on a node, until they are: those in use just now stay. */
+static bool move_all(char *plain, uint64_t page, int node)
+{
+	int target[PAGES], status[PAGES], i, tries;
+	void *at[PAGES];
+
+	for (i = 0; i < PAGES; i++) {
+		at[i] = plain + i * page;
+		target[i] = node;
+	}
+	for (tries = 0; tries < 200; tries++) {
+		if (count_on(plain, page, node) == PAGES)
+			return true;
+		syscall(SYS_move_pages, 0, PAGES, at, target, status, MPOL_MF_MOVE_ALL);
+		if (tries > 2)
+			sleep_ms(5);
+	}
+	return false;
+}
+
+TEST_F(numa, words_stay_when_pages_move)
+{
+	struct crew *crew = crew_start(self->fd, 0, PAGES * variant->page, 2);
+	int i;
+
+	ASSERT_NE(NULL, crew);
+	ASSERT_TRUE(crew_advances(crew, 1));
+	/* A huge page does not move while anybody waits for it. */
+	if (variant->page == HUGE)
+		crew->rest = 100;
+	for (i = 0; i < 8; i++) {
+		EXPECT_TRUE(move_all(self->plain, variant->page, i % NODES));
+		ASSERT_TRUE(crew_advances(crew, 1));
+	}
+	EXPECT_EQ(0, crew_ends(crew, self->addr));
+}
+
+TEST_F(numa, words_stay_when_a_binding_moves_pages)
+{
+	struct crew *crew = crew_start(self->fd, 0, PAGES * variant->page, 2);
+	unsigned long mask, all = (1UL << NODES) - 1;
+	int i, tries, moved = 0;
+
+	ASSERT_NE(NULL, crew);
+	ASSERT_TRUE(crew_advances(crew, 1));
+	if (variant->page == HUGE)
+		crew->rest = 100;
+	for (i = 0; i < 8; i++) {
+		moved -= count_on(self->plain, variant->page, i % NODES);
+		for (tries = 0; tries < 20; tries++) {
+			mask = 1UL << i % NODES;
+			syscall(SYS_mbind, self->plain, PAGES * variant->page, MPOL_BIND, &mask,
+				8 * sizeof(mask), MPOL_MF_MOVE_ALL);
+			if (count_on(self->plain, variant->page, i % NODES) == PAGES)
+				break;
+			sleep_ms(5);
+		}
+		moved += count_on(self->plain, variant->page, i % NODES);
+		mask = 1UL << (i + 2) % NODES;
+		syscall(SYS_migrate_pages, getpid(), 8 * sizeof(mask), &all, &mask);
+		ASSERT_TRUE(crew_advances(crew, 1));
+	}
+	EXPECT_LT(PAGES, moved);
+	EXPECT_EQ(0, crew_ends(crew, self->addr));
+}
+
+/* The one who works from afar, and has memory of its own there that may come. */
+static void works_from_afar(volatile uint64_t *word, char *own, char *addr, uint64_t page)
+{
+	unsigned int i;
+
+	for (;;) {
+		for (i = 0; i < PAGES; i++)
+			((volatile uint64_t *)(addr + i * page))[1]++;
+		for (i = 0; i < OWN_PAGES; i++)
+			((volatile uint64_t *)(own + i * PAGE))[1]++;
+		(*word)++;
+	}
+}
+
+TEST_F(numa, balancing_leaves_it_alone)
+{
+	static const char sysctl[] = "/proc/sys/kernel/numa_balancing";
+	static const char scan[] = "/sys/kernel/debug/sched/numa_balancing/";
+	long long hints = file_key("/proc/vmstat", "numa_pte_updates ");
+	unsigned int cpu, home;
+	volatile uint64_t *laps = shared_page();
+	int i, far;
+	char path[96], *own;
+	pid_t pid;
+
+	if (!write_text(sysctl, "1"))
+		SKIP(return, "no NUMA balancing");
+	sprintf(path, "%sscan_period_min_ms", scan);
+	EXPECT_TRUE(write_text(path, "20"));
+	sprintf(path, "%sscan_period_max_ms", scan);
+	EXPECT_TRUE(write_text(path, "50"));
+	sprintf(path, "%sscan_delay_ms", scan);
+	EXPECT_TRUE(write_text(path, "0"));
+	ASSERT_TRUE(pin(0));
+	ASSERT_OK(getcpu(&cpu, &home));
+	far = (home + 1) % NODES;
+
+	own = mmap(NULL, OWN_PAGES * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, own);
+	pid = fork();
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		/* What is bound is left where it is: only where it came from counts. */
+		CHILD_CHECK(!policy(MPOL_BIND, far));
+		memset(own, 0, OWN_PAGES * PAGE);
+		for (i = 0; i < PAGES; i++)
+			self->addr[i * variant->page] = 0;
+		CHILD_CHECK(!syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0));
+		works_from_afar(laps, own, self->addr, variant->page);
+	}
+	/* The scanner has been at work, at what is the process's own. */
+	for (i = 0; i < 600 && file_key("/proc/vmstat", "numa_pte_updates ") < hints + OWN_PAGES / 2; i++)
+		sleep_ms(100);
+	EXPECT_LE(hints + OWN_PAGES / 2, file_key("/proc/vmstat", "numa_pte_updates "));
+	kill(pid, SIGKILL);
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
+	EXPECT_EQ(PAGES, count_on(self->plain, variant->page, far));
+	for (i = 0; i < PAGES; i++)
+		EXPECT_LE(*laps, ((uint64_t *)(self->addr + i * variant->page))[1]);
+	EXPECT_LT(0, *laps);
+}
+
+TEST_HARNESS_MAIN

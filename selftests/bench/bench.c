@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 
 const char *const way_names[WAYS] = {
-	[HUGETLB] = "hugetlb", [MSHARE] = "mshare", [MMAP] = "mmap", [THREADS] = "threads",
+	[HUGETLB] = "hugetlb", [MSHARE_HUGE] = "mshare-huge", [MSHARE] = "mshare", [MMAP] = "mmap", [THREADS] = "threads",
 };
 
 void die(const char *format, ...)
@@ -80,13 +80,13 @@ void memory_make(struct memory *m, enum way way, uint64_t bytes, int file)
 	*m = (struct memory){ .way = way, .bytes = bytes, .file = file, .own_file = file < 0,
 			      .region = -1, .others = meminfo("Shmem:") };
 	if (m->own_file) {
-		if (way == HUGETLB && !huge_pages(HUGE, bytes / HUGE))
+		if (is_huge(way) && !huge_pages(HUGE, bytes / HUGE))
 			die("there are no %ju free huge pages", (uintmax_t)(bytes / HUGE));
-		m->file = memfd(bytes, way == HUGETLB ? MFD_HUGETLB | (21 << 26) : 0);
+		m->file = memfd(bytes, is_huge(way) ? MFD_HUGETLB | (21 << 26) : 0);
 		if (m->file < 0)
 			die("memfd_create");
 	}
-	if (way == MSHARE) {
+	if (has_region(way)) {
 		m->region = region((bytes + GIB - 1) / GIB * GIB);
 		if (m->region < 0 || map_file(m->region, 0, bytes, RW, m->file))
 			die("a region");
@@ -105,7 +105,7 @@ void memory_drop(struct memory *m)
 		munmap(m->at, m->bytes);
 	if (m->own_file)
 		close(m->file);
-	if (m->way == MSHARE) {
+	if (has_region(m->way)) {
 		close(m->region);
 		settled();
 	}
@@ -115,7 +115,7 @@ void memory_drop(struct memory *m)
 			die("memory of %s is not freed", way_names[m->way]);
 		sleep_ms(10);
 	}
-	if (m->way == HUGETLB)
+	if (is_huge(m->way))
 		write_text("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0");
 }
 
@@ -125,6 +125,7 @@ char *memory_enter(const struct memory *m)
 
 	switch (m->way) {
 	case MSHARE:
+	case MSHARE_HUGE:
 		at = mshare_attach(m->region, NULL, 0);
 		if (at == MAP_FAILED)
 			die("mshare_attach");
@@ -138,7 +139,7 @@ char *memory_enter(const struct memory *m)
 
 void memory_leave(const struct memory *m, char *at)
 {
-	if (m->way == MSHARE ? mshare_detach(at, 0) : m->way != THREADS && munmap(at, m->bytes))
+	if (has_region(m->way) ? mshare_detach(at, 0) : m->way != THREADS && munmap(at, m->bytes))
 		die("leaving the memory");
 }
 

@@ -20,13 +20,24 @@
 
 enum way {
 	HUGETLB,	/* first: huge pages are easiest to get early */
-	MSHARE,
+	MSHARE_HUGE,	/* huge pages in a region */
+	MSHARE,		/* from here on pages of 4 KiB */
 	MMAP,
 	THREADS,
 	WAYS
 };
 
 extern const char *const way_names[WAYS];
+
+static inline bool has_region(enum way way)
+{
+	return way == MSHARE || way == MSHARE_HUGE;
+}
+
+static inline bool is_huge(enum way way)
+{
+	return way < MSHARE;
+}
 
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 void report(int row, const char *what, const char *way, uint64_t bytes, int n, double value,

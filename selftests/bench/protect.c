@@ -41,10 +41,10 @@ static uint64_t protect(struct crowd *c, int prot)
 	const struct memory *m = c->memory;
 	uint64_t from = __rdtsc();
 
-	if (m->way == MSHARE ? mshare_protect(m->region, 0, *length, prot, 0) :
+	if (has_region(m->way) ? mshare_protect(m->region, 0, *length, prot, 0) :
 	    m->way == THREADS && mprotect(m->at, *length, prot))
 		die("protecting %ju bytes", (uintmax_t)*length);
-	if (m->way != MSHARE && m->way != THREADS)
+	if (!has_region(m->way) && m->way != THREADS)
 		crowd_all(c, prot == RW ? 'u' : 'p');
 	return __rdtsc() - from;
 }
@@ -84,7 +84,7 @@ static void measure(enum way way, int most, const uint64_t *sizes)
 			crowd_ask(&c, i, i ? 'r' : 'f');
 		}
 		for (size = sizes; *size; size++) {
-			if (way == HUGETLB && *size < HUGE)
+			if (is_huge(way) && *size < HUGE)
 				continue;
 			*length = *size;
 			for (i = 0; i < TIMES; i++) {

@@ -5,10 +5,10 @@
  *	scan PROCESSES SIZE		instructions a MiB, memory
  *	scan --time PROCESSES SIZE	the time, as a ratio to that of mmap(2)
  *
- * PROCESSES 1, 4, 16 .. at most that.  "fits": the file is in memory before.
- * "too large": memory.max is half of it, so that most of what is read has to
- * come from the disk.  Instructions are those for which the scheduler has seen
- * the readers run.
+ * PROCESSES 1, 4, 16 .. at most that; with --time, that.  "fits": the file is in
+ * memory before.  "too large": memory.max is half of it, so that most of what is
+ * read has to come from the disk.  Instructions are those for which the
+ * scheduler has seen the readers run.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -16,7 +16,8 @@
 
 #include <time.h>
 
-#define ROUNDS	3	/* the figures are medians */
+#define ROUNDS	3	/* of what the figure is the median */
+#define TIMES	9	/* the same with --time */
 #define URING	WAYS	/* one way more */
 #define WORDS	(128 * KIB / sizeof(uint64_t))
 
@@ -148,11 +149,11 @@ static void counts(const char *what, int n, uint64_t bytes)
 
 static void times(const char *what, int n, uint64_t bytes)
 {
-	uint64_t ratio[URING + 1][ROUNDS], time[URING + 1];
+	uint64_t ratio[URING + 1][TIMES], time[URING + 1];
 	char name[48];
 	int round, way;
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < TIMES; round++) {
 		for (way = MSHARE; way <= URING; way++)
 			time[way] = measure(way, n, bytes).time;
 		for (way = MSHARE; way <= URING; way++)
@@ -160,7 +161,7 @@ static void times(const char *what, int n, uint64_t bytes)
 	}
 	snprintf(name, sizeof(name), "%s: speed", what);
 	for (way = MSHARE; way <= URING; way++)
-		report(6, name, name_of(way), bytes, n, median(ratio[way], ROUNDS) / 1e6, "time");
+		report(6, name, name_of(way), bytes, n, median(ratio[way], TIMES) / 1e6, "time");
 }
 
 int main(int argc, char **argv)
@@ -194,7 +195,7 @@ int main(int argc, char **argv)
 			if (!write_number(cgroup_file(group, "memory.max"), bytes / 2))
 				die("memory.max");
 		}
-		for (n = 1; n <= most; n *= 4)
+		for (n = time ? most : 1; n <= most; n *= 4)
 			(time ? times : counts)(fits ? "fits" : "too large", n, bytes);
 		if (!fits)
 			return 0;

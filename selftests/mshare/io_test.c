@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <liburing.h>
 #include <linux/errqueue.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <sys/mount.h>
 #include <sys/ptrace.h>
@@ -572,6 +573,39 @@ TEST_F(io, ptrace)
 		memcpy(self->expect[0] + MARGIN + at[i], &new, sizeof(new));
 	}
 	EXPECT_OK(ptrace(PTRACE_DETACH, self->peer, NULL, NULL));
+}
+
+TEST_F(io, futex)
+{
+	uint64_t a = self->at[0] + MARGIN, b = self->at[1] + MARGIN;
+	uint32_t mine = 0, is, set = 0x66;
+	int op = FUTEX_OP(FUTEX_OP_SET, set, FUTEX_OP_CMP_EQ, 1), i, woken = 0;
+	struct timespec now = {};
+	pid_t pid;
+
+	memcpy(&is, self->expect[1] + MARGIN, sizeof(is));
+	EXPECT_ERR(EAGAIN, syscall(SYS_futex, self->ro + b, FUTEX_WAIT, is + 1, &now, NULL, 0));
+	EXPECT_ERR(ETIMEDOUT, syscall(SYS_futex, self->ro + b, FUTEX_WAIT, is, &now, NULL, 0));
+	EXPECT_ERR(EFAULT, syscall(SYS_futex, &mine, FUTEX_WAKE_OP, 1, 1UL, self->ro + b, op));
+	EXPECT_EQ(0, syscall(SYS_futex, &mine, FUTEX_WAKE_OP, 1, 1UL, self->rw + a, op));
+	memcpy(self->expect[0] + MARGIN, &set, sizeof(set));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		CHILD_CHECK(!syscall(SYS_futex, self->two + a, FUTEX_WAIT, set, NULL, NULL, 0));
+		_exit(0);
+	}
+	/* Who waits is found though the page is elsewhere by then. */
+	if (variant->pages == SWAPPED)
+		EXPECT_TRUE(swap_out(self, variant->size));
+	for (i = 0; i < 6000 && !woken; i++) {
+		woken = syscall(SYS_futex, self->rw + a, FUTEX_WAKE, 1, NULL, NULL, 0);
+		sleep_ms(woken ? 0 : 5);
+	}
+	EXPECT_EQ(1, woken);
+	if (woken != 1)
+		kill(pid, SIGKILL);
+	EXPECT_EQ(0, wait_for(pid));
 }
 
 /* Pipes and sockets */

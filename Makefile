@@ -30,7 +30,8 @@ help:
 	@echo 'make mutate       do the tests notice faults put in on purpose? [MUTATIONS=..]'
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
 	@echo 'make model        does the TLB protocol hold in every order? With spin, minutes'
-	@echo 'make check-long   mutate and stress'
+	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
+	@echo 'make check-long   mutate, stress and shuffle'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
@@ -147,14 +148,21 @@ mutate: kernel tests
 MINUTES ?= 10
 SEED ?= $(shell shuf -i 1-1000000 -n 1)
 stress: kernel-debug tests
-	@selftests/vm/stress $(MINUTES) $(SEED)
+	@selftests/vm/long debug/stress $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 600))" \
+		build/selftests/stress $$(($(MINUTES) * 60)) $(SEED)
+
+# Every test on the debug kernel, its programs in random order.
+shuffle: kernel-debug tests
+	@selftests/vm/long debug/shuffle $(SEED) "--mem 4096 --disk 256 --timeout 10800 \
+			--append hugepagesz=1G --append hugepages=1" \
+		env MST_SEED=$(SEED) sh build/selftests/run_tests.sh build/selftests all
 
 # The TLB protocol as a model, every configuration.
 model: deps
 	@selftests/model/run
 
 # What is too long for make check, one line a run in selftests/results.tsv.
-check-long: mutate stress
+check-long: mutate stress shuffle
 
 KERNEL = build/bzImage
 shell: deps
@@ -164,4 +172,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres deb-tools lint mutate stress model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres deb-tools lint mutate stress shuffle model check-long clean install uninstall check-lib

@@ -8,7 +8,8 @@
 # are worth another run with la57=off, with pti=on and with two CPUs.
 # "all" is every *_test there but oom_test and nomem_test, for which the kernel
 # prints call traces, and numa_test, which needs another machine.
-# Environment: MST_TIMEOUT, seconds for a binary (600).
+# Environment: MST_TIMEOUT, seconds for a binary (600); MST_SEED, a number for a
+# random order.
 
 PAGING='attach_test access_test fork_test lifetime_test tlb_test fault_test unmap_test protect_test'
 
@@ -31,6 +32,12 @@ paging)
 	# shellcheck disable=SC2086 # a list of words
 	set -- $PAGING ;;
 esac
+
+if [ -n "${MST_SEED:-}" ]; then
+	# shellcheck disable=SC2046 # a list of words
+	set -- $(printf '%s\n' "$@" | awk -v seed="$MST_SEED" \
+		'BEGIN { srand(seed) } { print rand() "\t" $0 }' | sort -n | cut -f 2)
+fi
 
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT

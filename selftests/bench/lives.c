@@ -74,6 +74,8 @@ static void lives(const char *way, const char *at, uint64_t bytes, bool exec)
 		if (pipe(go))
 			die("pipe");
 		stamps->ran = 0;
+		/* What the last one has left, such as its stack, is there for the next. */
+		sleep_ms(50);
 		forked[i] = __rdtsc();
 		pid = fork();
 		if (!pid)
@@ -129,6 +131,7 @@ static void thread_lives(const char *at, uint64_t bytes)
 		if (pipe(go))
 			die("pipe");
 		r.go = go[0];
+		sleep_ms(50);
 		forked[i] = __rdtsc();
 		errno = pthread_create(&thread, NULL, reader, &r);
 		forked[i] = __rdtsc() - forked[i];

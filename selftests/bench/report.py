@@ -97,15 +97,15 @@ def compare(path_a, path_b):
 def size_of(number):
     for unit in ("B", "KiB", "MiB", "GiB"):
         if number < 1024 or unit == "GiB":
-            return f"{number:g} {unit}"
+            return f"{number:.4g} {unit}"
         number /= 1024
 
 
 def short(value):
     if value is None:
         return ""
-    if value == 0 or abs(value) < 1000:
-        return f"{value:.4g}"
+    if abs(value) < 1000:
+        return f"{value:.3g}"
     for unit in ("", " k", " M", " G", " T"):
         if abs(value) < 1000 or unit == " T":
             return f"{value:.3g}{unit}"
@@ -117,8 +117,7 @@ def figure(key, value):
     if value is None:
         return ""
     if is_bytes(key):
-        return size_of(float(f"{value:.4g}")) if value < 1024 else size_of(
-            round(value / 1024) * 1024 if value < 1 << 20 else round(value / (1 << 20), 1) * (1 << 20))
+        return size_of(value)
     return short(value)
 
 
@@ -305,7 +304,7 @@ def bars_plot(path, title, ylabel, groups, ways, log=True):
     body += ("set style data histogram\nset style histogram clustered gap 1\n"
              "set style fill solid 0.9 noborder\nset xtics noenhanced rotate by -20\n"
              f"set ylabel \"{ylabel}\" noenhanced\n")
-    body += ("set logscale y\nset format y '%.0s %c'\n" if log else f"set format y '{'%.1f' if '%' in ylabel else '%.1s %c'}'\nset xzeroaxis lt -1\nset yrange [*<0:0<*]\n")
+    body += ("set logscale y\nset format y '%.0s %c'\n" if log else f"set format y '{'%.2f' if '%' in ylabel else '%.1s %c'}'\nset xzeroaxis lt -1\nset yrange [*<0:0<*]\n")
     body += "plot " + ", ".join(
         f"$d using {i + 2}{':xtic(1)' if i == 0 else ''} lc rgb '{COLOURS[w]}' title \"{w}\""
         for i, w in enumerate(ways)) + "\n"

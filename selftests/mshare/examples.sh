@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Runs the examples of the manual and compares what they print.  TAP.
+# Runs the examples of the manual and the README's, and compares what they print.  TAP.
 #	examples.sh [DIR with the programs]
 dir=${1:-$(dirname "$0")/examples}
 tmp=$(mktemp -d) || exit 2
@@ -31,7 +31,7 @@ example()
 }
 
 echo "TAP version 13"
-echo 1..10
+echo 1..11
 example two_processes 0 'child reads: hello from the parent
 parent reads: hello from the child'
 example rdonly 0 'child reads: look, but do not touch
@@ -46,6 +46,7 @@ example map_file 0 '26 bytes at offset 0: the first line' "$tmp/lines"
 example map_file 1 "map_file: $tmp/none: No such file" "$tmp/none"
 example abi_version 0 'level 1
 memory from mshare'
+example readme 0 '264 KiB of page tables'
 
 # Where no region can be had.
 enabled=/sys/kernel/mm/mshare/enabled

@@ -10,7 +10,8 @@
 #include <sys/stat.h>
 
 const char *const way_names[WAYS] = {
-	[HUGETLB] = "hugetlb", [MSHARE_HUGE] = "mshare-huge", [MSHARE] = "mshare", [MMAP] = "mmap", [THREADS] = "threads",
+	[HUGETLB] = "hugetlb", [MSHARE_HUGE] = "mshare-huge", [MSHARE] = "mshare",
+	[MMAP] = "mmap", [THREADS] = "threads",
 };
 
 void die(const char *format, ...)

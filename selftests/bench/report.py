@@ -13,8 +13,10 @@ import shutil
 import subprocess
 import sys
 
-WAYS = ["mshare", "mmap", "hugetlb", "mshare-huge", "threads", "io_uring", "private", "unpatched", "off", "on"]
-COLOURS = {"mshare": "#c1121f", "mmap": "#1d3557", "hugetlb": "#6a994e", "mshare-huge": "#e56b6f", "threads": "#999999",
+WAYS = ["mshare", "mmap", "hugetlb", "mshare-huge", "threads", "io_uring", "private",
+        "unpatched", "off", "on"]
+COLOURS = {"mshare": "#c1121f", "mmap": "#1d3557", "hugetlb": "#6a994e", "mshare-huge": "#e56b6f",
+           "threads": "#999999",
            "io_uring": "#e09f3e", "private": "#7b2cbf", "off": "#1d3557", "on": "#c1121f"}
 # More than this is a loss; what two runs may differ by.  Times differ more.
 TOLERANCE = 0.01
@@ -229,7 +231,8 @@ def markdown(table, lost, over):
     where = [f"**Against {names.get(way, way)}**: " + "; ".join(lost[way]) + "."
              for way in WAYS + [SAME_PAGES] if way in lost]
     text = ["# What mshare costs and saves", "",
-            "Where mshare loses (needs more, at worst by as much; up to 1 %, of times 5 %, are not counted). "
+            "Where mshare loses (needs more, at worst by as much; up to 1 %, of times 5 %, are "
+            "not counted). "
             + (" ".join(where) if where else "Nowhere.")]
     if over:
         text.append(overhead_text(over))
@@ -286,14 +289,16 @@ def lines_plot(path, title, ylabel, series, in_bytes):
         if not points:
             continue
         body += block(f"d{i}", [f"{n} {v}" for n, v in points])
-        plots.append(f"$d{i} with linespoints lw {6 if way == 'threads' else 2} pt {7 if dash == 1 else 6} ps 0.6 dt {dash} "
+        plots.append(f"$d{i} with linespoints lw {6 if way == 'threads' else 2} "
+                     f"pt {7 if dash == 1 else 6} ps 0.6 dt {dash} "
                      f"lc rgb '{COLOURS[way]}' title \"{label}\"")
     numbers = sorted({n for s in series for n, _ in s[3]})
     body += (f"set logscale xy\nset xlabel 'processes (N)'\nset ylabel \"{ylabel}\"\n"
              "set xtics (" + ", ".join(f"'{n}' {n}" for n in numbers) + ")\nunset mytics\n"
              + ("set logscale y 16\nset format y '%.0b %BB'\n" if in_bytes
                 else "set format y '%.0s %c'\n")
-             + f"set xrange [{min(numbers)}:{max(numbers) * 1.05}]\nplot " + ", ".join(reversed(plots)) + "\n")
+             + f"set xrange [{min(numbers)}:{max(numbers) * 1.05}]\nplot "
+             + ", ".join(reversed(plots)) + "\n")
     gnuplot(path, title, body)
 
 
@@ -304,7 +309,11 @@ def bars_plot(path, title, ylabel, groups, ways, log=True):
     body += ("set style data histogram\nset style histogram clustered gap 1\n"
              "set style fill solid 0.9 noborder\nset xtics noenhanced rotate by -20\n"
              f"set ylabel \"{ylabel}\" noenhanced\n")
-    body += ("set logscale y\nset format y '%.0s %c'\n" if log else f"set format y '{'%.2f' if '%' in ylabel else '%.1s %c'}'\nset xzeroaxis lt -1\nset yrange [*<0:0<*]\n")
+    if log:
+        body += "set logscale y\nset format y '%.0s %c'\n"
+    else:
+        body += (f"set format y '{'%.2f' if '%' in ylabel else '%.1s %c'}'\n"
+                 "set xzeroaxis lt -1\nset yrange [*<0:0<*]\n")
     body += "plot " + ", ".join(
         f"$d using {i + 2}{':xtic(1)' if i == 0 else ''} lc rgb '{COLOURS[w]}' title \"{w}\""
         for i, w in enumerate(ways)) + "\n"

@@ -241,7 +241,7 @@ TEST_F(charge, a_cgroup_that_was_removed_goes_with_the_region)
 	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
 	fill(self->addr, 4 * MIB, 1);
 	/* Those of other tests are to be gone. */
-	for (i = 0; i < 20; i++) {
+	for (i = 0; i < 3; i++) {
 		IN_CHILD(charge_elsewhere(other));
 		sleep_ms(50);
 	}

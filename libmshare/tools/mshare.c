@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
 	const char *name;
@@ -76,11 +77,22 @@ static void help(void)
 	     "For more details see mshare(1).");
 }
 
+/* What was not written is an error, as for all programs whose output is used. */
+static void close_output(void)
+{
+	if (ferror(stdout) | fclose(stdout)) {
+		warn("cannot write");
+		_exit(EXIT_FAILURE);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *name = argc > 1 ? argv[1] : "";
 	size_t i;
 
+	if (atexit(close_output))
+		errx(EXIT_FAILURE, "atexit");
 	for (i = 0; i < COMMANDS; i++)
 		if (!strcmp(name, commands[i].name)) {
 			/* getopt_long() and err() then name both words. */

@@ -223,7 +223,5 @@ int table_close(struct table *t)
 	scols_unref_table(t->scols);
 	if (ret)
 		errx(EXIT_FAILURE, "cannot print the table: %s", strerror(-ret));
-	if (fflush(stdout))
-		err(EXIT_FAILURE, "cannot write");
 	return EXIT_SUCCESS;
 }

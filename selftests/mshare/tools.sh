@@ -1,0 +1,225 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# The command mshare, as users meet it: tables, JSON, errors and exit codes,
+# against what the kernel says.  Prints TAP; needs root, python3 and bash.
+set -u
+export LC_ALL=C
+cd "$(dirname "$(realpath "$0")")/../.." || exit
+mshare=$PWD/build/libmshare/mshare
+tmp=$(mktemp -d) || exit
+chmod 755 "$tmp"
+trap 'rm -rf "$tmp"' EXIT
+
+count=0 failed=0
+# check DESCRIPTION COMMAND...: passes if the command prints nothing and succeeds.
+check() {
+	local name=$1 out status
+	shift
+	count=$((count + 1))
+	out=$("$@" 2>&1)
+	status=$?
+	if [ $status -eq 0 ] && [ -z "$out" ]; then
+		echo "ok $count $name"
+	else
+		[ -z "$out" ] || echo "# ${out//$'\n'/$'\n'# }"
+		echo "not ok $count $name # exit status $status"
+		failed=$((failed + 1))
+	fi
+}
+# is WANT COMMAND...: the command prints that and succeeds.
+is() {
+	local want=$1 got
+	shift
+	got=$("$@") || echo "$* failed with $?"
+	[ "$got" = "$want" ] || printf '%s\nprints %s\nnot    %s\n' "$*" "$got" "$want"
+}
+# fails STATUS WORDS ARGUMENT...: mshare says that and ends so.
+fails() {
+	local want=$1 words=$2 out status
+	shift 2
+	out=$("$mshare" "$@" 2>&1 >/dev/null)
+	status=$?
+	[ $status = "$want" ] || echo "mshare $*: exit status $status, not $want"
+	[[ $out == *"$words"* ]] || printf 'mshare %s says\n%s\nand not: %s\n' "$*" "$out" "$words"
+}
+# json EXPRESSION COMMAND...: true of what the command prints, as d.
+json() {
+	local expression=$1
+	shift
+	"$@" >"$tmp/json" || echo "$* failed with $?"
+	python3 -c 'import json, sys
+d = json.load(open(sys.argv[1]))
+if not eval("(" + sys.argv[2] + ")"): print("false:", sys.argv[2], d)' "$tmp/json" "$expression"
+}
+
+# A process with three children that share 64 MiB, half of it written.
+cat >"$tmp/family.py" <<'END'
+import mmap, os, signal, sys
+m = mmap.mmap(-1, 64 << 20)
+for at in range(0, 32 << 20, 4096):
+    m[at] = 1
+if "close" in sys.argv[1]:
+    os.closerange(3, 1000)
+for i in range(3):
+    if os.fork() == 0:
+        signal.pause()
+print(os.getpid(), flush=True)
+signal.pause()
+END
+# family NAME COMMAND...: starts one; its first process is in $pid.
+family() {
+	local name=$1
+	shift
+	mkfifo "$tmp/$name"
+	setsid "$@" python3 "$tmp/family.py" "$name" >"$tmp/$name" 2>/dev/null &
+	read -r pid <"$tmp/$name" || echo "# no family of $*"
+}
+family_pids() { { echo "$pid"; pgrep -P "$pid"; } | sort -n; }
+end_family() {
+	# shellcheck disable=SC2046 # a list of words
+	kill $(family_pids)
+	for _ in {1..100}; do
+		[ "$(cat /sys/kernel/mm/mshare/regions)" != 0 ] || return 0
+		sleep 0.1
+	done
+	echo "there are still $(cat /sys/kernel/mm/mshare/regions) regions"
+}
+fdinfo() { sed -n "s/^mshare-$1:\t//p" "/proc/$pid/fdinfo/200"; }
+column() { "$mshare" ls -bnro "$1"; }
+number() { is "$(fdinfo "$2")" column "$1"; }
+saved() { is $(($(fdinfo pgtable_bytes) * 3)) column SAVED; }
+sorted_pids() { is "$(family_pids | paste -sd,)" column PIDS; }
+human() {
+	is "python3 64M 32M" "$mshare" ls -rno NAME,SIZE,RESIDENT
+	# 16 tables of 4 KiB lead to 32 MiB, and two to these.
+	is "72K 216K" "$mshare" ls -rno PGTABLES,SAVED
+}
+default_columns() { is 'NAME SIZE RESIDENT PGTABLES ATTACHED SAVED PIDS' sh -c "'$mshare' ls -r | head -n 1"; }
+types() { "$mshare" show -rno TYPE "$@" | sort | uniq -c | awk '{ printf "%s%s %s", s, $1, $2; s = ", " }'; }
+everything() { is "4 attachment, 4 descriptor, 1 object, 1 region" types "$@"; }
+# Every column and option that --help names is in the page.
+in_page() {
+	local word
+	"$mshare" "$1" --help | sed -n -e 's/^ *\([A-Z]\{2,\}\)  .*/\1/p' -e 's/^ .*--\([a-z-]*\).*/\1/p' >"$tmp/words"
+	[ "$(wc -l <"$tmp/words")" -ge 4 ] || cat "$tmp/words"
+	while read -r word; do
+		sed 's/\\//g' "man/man1/mshare-$1.1" | grep -qw -- "$word" || echo "mshare-$1.1 does not name $word"
+	done <"$tmp/words"
+}
+# completes WANT WORD...: what is offered for the last of the words.
+completes() {
+	local want=$1
+	shift
+	is "$want" bash -c ". libmshare/tools/mshare.bash-completion; PATH=build/libmshare:\$PATH
+		COMP_WORDS=(\"\$@\"); COMP_CWORD=\$((\$# - 1)); _mshare; echo \"\${COMPREPLY[*]}\"" - "$@"
+}
+# As a user who may not look at others.
+nobody=(setpriv --reuid nobody --regid nogroup --clear-groups)
+# As the kernel says: nothing that is served, or one area of that many bytes.
+served() {
+	local want=$1
+	shift
+	"$mshare" run "$@" -- python3 -c '
+import mmap
+m = mmap.mmap(-1, 64 << 20)
+print(*[line.split()[-1] for line in open("/proc/self/maps") if "/mshare:" in line])' >"$tmp/served"
+	is "$want" cat "$tmp/served"
+}
+said() {
+	"$mshare" run -v -- python3 -c '
+import ctypes, mmap
+m = mmap.mmap(-1, 64 << 20)
+libc = ctypes.CDLL(None)
+libc.mprotect(ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(m))), ctypes.c_size_t(4096), 1)' 2>"$tmp/said" ||
+		echo "the program failed"
+	sed -E -e 's/\[[0-9]+\]/[PID]/' -e 's/0x[0-9a-f]+/ADDR/' -i "$tmp/said"
+}
+says_all() {
+	said
+	is 'mshare run: python3[PID]: mmap: 67108864 bytes at ADDR are a region
+mshare run: python3[PID]: mprotect: the area at ADDR leaves its region' cat "$tmp/said"
+}
+says_why() {
+	echo 0 >/sys/kernel/mm/mshare/enabled
+	said
+	echo 1 >/sys/kernel/mm/mshare/enabled
+	is 'mshare run: python3[PID]: mmap: 67108864 bytes remain ordinary memory: EPERM' cat "$tmp/said"
+}
+
+echo "TAP version 13"
+check "ls without regions" is "" "$mshare" ls -n
+check "ls --json without regions" json 'd == {"regions": []}' "$mshare" ls --json
+
+family one "$mshare" run --
+check "ls: the usual columns" default_columns
+check "ls: sizes for people" human
+check "ls: size" number SIZE size
+check "ls: resident" number RESIDENT resident
+check "ls: page tables" number PGTABLES pgtable_bytes
+check "ls: attachments" number ATTACHED attachments
+check "ls: mapped" number MAPPED mapped
+check "ls: faults" number FAULTS faults
+check "ls: base" number BASE base
+check "ls: saved" saved
+check "ls: processes" sorted_pids
+check "ls: what else there is" is "python3 root 1 0 live" "$mshare" ls -bnro COMMAND,USER,OBJECTS,SWAPPED,STATE
+check "ls: more columns" is "$(fdinfo id)" sh -c "'$mshare' ls -nr -o +id | cut -d ' ' -f 8"
+check "ls: all columns" is 17 sh -c "'$mshare' ls --output-all -r | head -n 1 | wc -w"
+check "ls --json" json 'len(d["regions"]) == 1 and d["regions"][0]["size"] == 64 << 20 and
+	len(d["regions"][0]["pids"]) == 4 and d["regions"][0]["attached"] == 4' "$mshare" ls --json
+check "ls: nobody sees nothing" is "" "${nobody[@]}" "$mshare" ls -n
+check "show: a process" everything "$pid"
+check "show: a child" everything "$(pgrep -P "$pid" | head -n 1)"
+check "show: a descriptor" everything "/proc/$pid/fd/200"
+check "show: both are one" everything "$pid" "/proc/$pid/fd/200"
+check "show: the descriptor" is "$pid 200 rw" sh -c "'$mshare' show -rno PID,FD,PERM,TYPE $pid | sed -n 's/ descriptor//p' | grep '^$pid '"
+check "show: an inherited one" is region sh -c "'$mshare' show -rno TYPE /dev/fd/9 9</proc/$pid/fd/200 | head -n 1"
+check "show: a process without" is "" "$mshare" show -n $$
+check "show --json" json '[c["type"] for c in d["regions"][0]["children"]].count("attachment") == 4 and
+	d["regions"][0]["children"][0]["size"] == 64 << 20' "$mshare" show --json "$pid"
+check "completion: processes" completes "$pid" mshare show "$pid"
+check "the family ends" end_family
+
+family close "$mshare" run --
+check "ls: nobody has it open" is "64M 32M 4" "$mshare" ls -rno SIZE,RESIDENT,ATTACHED
+check "show: nobody has it open" is "4 attachment, 1 object, 1 region" types "$pid"
+check "that family ends" end_family
+
+family close-as-nobody "${nobody[@]}" "$mshare" run --
+check "ls: without the right to open it" is "  python3" "${nobody[@]}" "$mshare" ls -rno SIZE,SAVED,COMMAND
+check "and the third family" end_family
+
+check "run: the status of the program" is 42 sh -c "'$mshare' run -- sh -c 'exit 42'; echo \$?"
+check "run: not found" fails 127 "/nonexistent: No such file or directory" run /nonexistent
+check "run: no program" fails 126 "/etc/passwd: Permission denied" run /etc/passwd
+check "run: arguments are the program's" is "-v --min" "$mshare" run echo -v --min
+check "run: 64 MiB are served" served /mshare:python3
+check "run: unless the least is above" served "" --min 65M
+check "run: or just that" served /mshare:python3 -m $((64 << 20))
+check "run --verbose" says_all
+check "run --verbose: why not" says_why
+check "run: other libraries stay" is ":libm.so.6" env LD_PRELOAD=libm.so.6 sh -c "'$mshare' run sh -c 'echo \$LD_PRELOAD' | sed 's/.*mshare-run.so//'"
+for size in 0 -1 x 16X 16MB 99999999999T '' ' 1'; do
+	check "run: '$size' is no size" fails 1 "'$size' is no size" run --min "$size" true
+done
+
+check "no command" fails 1 "no command"
+check "no such command" fails 1 "list: there is no such command" list
+check "no such option" fails 1 "Try 'mshare ls --help'" ls --frobnicate
+check "no such column" fails 1 "there is no column 'PID'" ls -o NAME,PID
+check "two formats" fails 1 "exclude each other" ls --raw --json
+check "an argument too many" fails 1 "'1' is one argument too many" ls 1
+check "show: of what" fails 1 "of which process" show
+check "show: no such process" fails 1 "there is no process 4194305" show 4194305
+check "show: no region" fails 1 "/etc/passwd: not a region" show /etc/passwd
+check "show: no such file" fails 1 "/nonexistent: No such file" show /nonexistent
+check "a full disk" is 1 sh -c "'$mshare' ls --help >/dev/full 2>/dev/null; echo \$?"
+for command in ls show run; do
+	check "$command --help: the page has it all" in_page $command
+	check "$command --version" is "$("$mshare" --version)" "$mshare" $command --version
+done
+check "completion: commands" completes "ls show run -h --help -V --version" mshare ""
+check "completion: options" completes "--output --output-all" mshare ls --out
+check "completion: columns" completes "NAME,PGTABLES NAME,PIDS" mshare ls -o NAME,P
+echo "1..$count"
+[ $failed = 0 ]

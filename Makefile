@@ -41,6 +41,7 @@ help:
 	@echo 'make install      the library, its headers and manual; make uninstall:'
 	@echo '                  [DESTDIR=] [prefix=/usr/local] [libdir=] [includedir=] [mandir=]'
 	@echo 'make deb-tools    Debian packages of the library and the tools, in build/deb'
+	@echo 'make check-deb    do these install, work, and go away without a trace?'
 	@echo 'make check-lib    tests of the library that need no kernel of ours'
 	@echo 'make deps         installs the Debian packages that all this needs'
 	@echo 'make clean        removes build/'
@@ -97,6 +98,10 @@ check-lib: deps
 deb-tools: PACKAGES += debhelper lintian fakeroot
 deb-tools: deps
 	@libmshare/debian/build build/deb
+
+# Installs them in the guest and uses them.
+check-deb: deb-tools kernel
+	@set -o pipefail; selftests/vm/run --timeout 1500 -- bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 27
 
 # The guest's /tmp hides the host's: a file from there has to be shared.
 FILE = $(shell . kernel/BASE && echo $$TARBALL)
@@ -172,4 +177,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres deb-tools lint mutate stress shuffle model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres deb-tools check-deb lint mutate stress shuffle model check-long clean install uninstall check-lib

@@ -1,0 +1,56 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Installs the packages of 'make deb-tools' in the guest and uses them: the
+# examples compile and run, the command finds its library.  Prints TAP.
+#	packages.sh DIR
+set -u
+export LC_ALL=C
+dir=$(realpath "${1:?usage: packages.sh DIR}")
+cd "$(mktemp -d)" || exit
+
+count=0 failed=0
+# check DESCRIPTION COMMAND...: passes if the command succeeds.
+check() {
+	local name=$1 out
+	shift
+	count=$((count + 1))
+	if out=$("$@" 2>&1); then
+		echo "ok $count $name"
+	else
+		echo "# ${out//$'\n'/$'\n'# }"
+		echo "not ok $count $name"
+		failed=$((failed + 1))
+	fi
+}
+examples=/usr/share/doc/libmshare-dev/examples
+known() { [ "$(pkg-config --cflags --libs mshare | xargs)" = -lmshare ]; }
+build() { gcc -Wall -Wextra -Werror -pthread -o example "$1" -lmshare; }
+# One of them wants a file to show.
+run() { ./example "$examples/map_file.c" >out && [ -s out ]; }
+shared() { ldd ./example | grep -q 'libmshare.so.1 => /'; }
+# The path that it was built with, not that of the build.
+served() {
+	mshare run -- python3 -c '
+import mmap
+m = mmap.mmap(-1, 64 << 20)
+maps = open("/proc/self/maps").read()
+exit(not ("/mshare:python3" in maps and "/usr/lib/x86_64-linux-gnu/mshare/mshare-run.so" in maps))'
+}
+
+# Else the manual of all packages is indexed once more, which takes minutes.
+rm -f /var/lib/man-db/auto-update
+
+echo "TAP version 13"
+check "they are installed" dpkg --force-unsafe-io -i "$dir"/libmshare1_*.deb "$dir"/libmshare-dev_*.deb "$dir"/mshare-tools_*.deb
+check "pkg-config" known
+for file in "$examples"/*.c; do
+	check "${file##*/} compiles" build "$file"
+	check "${file##*/} uses the library" shared
+	check "${file##*/} runs" run
+done
+check "mshare run finds its library" served
+check "mshare ls" mshare ls
+check "all are removed" dpkg -r mshare-tools libmshare-dev libmshare1
+check "nothing is left" sh -c '! find /usr/bin /usr/lib /usr/include /usr/share -name "*mshare*" | grep .'
+echo "1..$count"
+[ $failed = 0 ]

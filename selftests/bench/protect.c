@@ -10,7 +10,8 @@
  */
 #include "bench.h"
 
-#define TIMES	3
+#define TIMES	15	/* of small sizes, whose figures a tick of the clock changes */
+#define FEW	5
 
 static uint64_t *length;	/* seen by all */
 
@@ -68,7 +69,7 @@ static void measure(enum way way, int most, const uint64_t *sizes)
 	uint64_t cost[TIMES], largest = 0;
 	struct memory m;
 	struct crowd c;
-	int n, i;
+	int n, i, times;
 
 	for (size = sizes; *size; size++)
 		if (*size > largest)
@@ -87,13 +88,14 @@ static void measure(enum way way, int most, const uint64_t *sizes)
 			if (is_huge(way) && *size < HUGE)
 				continue;
 			*length = *size;
-			for (i = 0; i < TIMES; i++) {
+			times = *size > HUGE ? FEW : TIMES;
+			for (i = 0; i < times; i++) {
 				cost[i] = protect(&c, PROT_READ);
 				check(&c, FAULT_ACCERR);
 				protect(&c, RW);
 				check(&c, FAULT_NONE);
 			}
-			report(4, "protect", way_names[way], *size, n, median(cost, TIMES),
+			report(4, "protect", way_names[way], *size, n, median(cost, times),
 			       "instructions");
 		}
 	}

@@ -156,6 +156,15 @@ char *filled_region(int *fd, unsigned int flags, uint64_t length)
 	return addr;
 }
 
+char *file_region(int *fd, int file, uint64_t size)
+{
+	char *addr;
+
+	*fd = region(GIB);
+	addr = attached(*fd, 0, 0);
+	return addr && map_file(*fd, 0, size, RW, file) == 0 ? addr : NULL;
+}
+
 char *cgroup_file(const char *dir, const char *name)
 {
 	static char path[128];
@@ -290,6 +299,26 @@ const char *disk_mount(void)
 	}
 	close(hold);
 	return *dir ? dir : NULL;
+}
+
+int ext4_file(uint64_t size)
+{
+	const char *dir = disk_mount();
+	char path[256];
+	int fd;
+
+	if (!dir)
+		return -1;
+	snprintf(path, sizeof(path), "%s/mst.XXXXXX", dir);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	unlink(path);
+	if (ftruncate(fd, size)) {
+		close(fd);
+		return -1;
+	}
+	return fd;
 }
 
 bool huge_pages(uint64_t size, long count)

@@ -64,6 +64,8 @@ struct mshare_stat stat_of(int fd);
 char *attached(int fd, unsigned int flags, uint64_t length);
 /* A new region of GIB, so attached, and filled with seed 1. */
 char *filled_region(int *fd, unsigned int flags, uint64_t length);
+/* A new region of GIB, so attached, with SIZE bytes of FILE at its start. */
+char *file_region(int *fd, int file, uint64_t size);
 
 /* A memory cgroup; false if there is no such thing. */
 bool cgroup_make(char *dir, size_t size);
@@ -83,6 +85,9 @@ int file_on(const char *type, unsigned long flags, uint64_t size);
 bool swap_on(const char *path);
 /* An ext4 file system made on a loop device, mounted at the path returned, or NULL. */
 const char *disk_mount(void);
+/* A new file of SIZE bytes there, which goes with its last use; -1 if there is none. */
+int ext4_file(uint64_t size);
+#define NO_DISK		"no ext4 file system (loop device, mke2fs; or set MST_DISK)"
 /* A loop device over memory; its name is left in PATH. */
 int loop_device(uint64_t size, char *path, size_t path_size);
 /* Sees that COUNT free huge pages of SIZE are there; false if they cannot be had. */

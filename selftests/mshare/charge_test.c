@@ -139,16 +139,12 @@ TEST_F(charge, hugetlb_pages_are_not_memory_of_the_cgroup)
 
 TEST_F(charge, page_cache_that_a_stranger_brings_in)
 {
-	const char *dir = disk_mount();
-	char path[256], *buf = calloc(1, 8 * MIB);
+	char *buf = calloc(1, 8 * MIB);
+	int file = ext4_file(0);
 	long long before;
-	int file;
 
-	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "%s/cache", dir);
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ASSERT_LE(0, file);
+	if (file < 0)
+		SKIP(return, NO_DISK);
 	ASSERT_EQ(8 * MIB, pwrite(file, buf, 8 * MIB, 0));
 	ASSERT_OK(fsync(file));
 	ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
@@ -160,15 +156,11 @@ TEST_F(charge, page_cache_that_a_stranger_brings_in)
 
 TEST_F(charge, the_limit_reclaims_page_cache_and_goes_on)
 {
-	const char *dir = disk_mount();
-	char path[256], *buf;
-	int file, i;
+	int file = ext4_file(0), i;
+	char *buf;
 
-	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "%s/limit", dir);
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ASSERT_LE(0, file);
+	if (file < 0)
+		SKIP(return, NO_DISK);
 	buf = malloc(16 * MIB);
 	fill(buf, 16 * MIB, 1);
 	ASSERT_EQ(16 * MIB, pwrite(file, buf, 16 * MIB, 0));

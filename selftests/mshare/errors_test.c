@@ -935,7 +935,7 @@ ERROR("mshare_map ETXTBSY: PROT_WRITE and a swap file")
 	int file = swap_file(path, sizeof(path));
 
 	if (file < 0)
-		SKIP_ENTRY("no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+		SKIP_ENTRY(NO_DISK);
 	NEED(swap_on(path));
 	FAILS(map_file(w->fd, FREE, PAGE, RW, file));
 	NEED(!swapoff(path));
@@ -1405,7 +1405,7 @@ ERROR("mshare_advise ETXTBSY: MADV_REMOVE and a swap file")
 	int file = swap_file(path, sizeof(path));
 
 	if (file < 0)
-		SKIP_ENTRY("no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+		SKIP_ENTRY(NO_DISK);
 	NEED(map_file(w->fd, FREE, PAGE, RW, file) == FREE);
 	NEED(swap_on(path));
 	FAILS(mshare_advise(w->fd, FREE, PAGE, MADV_REMOVE, 0));

@@ -130,17 +130,13 @@ TEST(processes_touch_it_first)
 
 TEST(a_file_that_must_be_read_from_the_disk)
 {
-	const char *dir = disk_mount();
-	int fd = region(GIB), file, i, round;
-	char path[256], *addr, *buf = malloc(4 * MIB);
+	int fd = region(GIB), file = ext4_file(0), i, round;
+	char *addr, *buf = malloc(4 * MIB);
 	struct rusage before, after;
 	uint64_t got, want = 0;
 
-	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "%s/fault", dir);
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ASSERT_LE(0, file);
+	if (file < 0)
+		SKIP(return, NO_DISK);
 	fill(buf, 4 * MIB, 3);
 	ASSERT_EQ(4 * MIB, pwrite(file, buf, 4 * MIB, 0));
 	ASSERT_OK(fsync(file));

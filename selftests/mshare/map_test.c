@@ -98,15 +98,10 @@ TEST_F(map, tmpfs_file)
 
 TEST_F(map, disk_file)
 {
-	const char *dir = disk_mount();
-	char path[256];
-	int file;
+	int file = ext4_file(0);
 
-	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "%s/object", dir);
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ASSERT_LE(0, file);
+	if (file < 0)
+		SKIP(return, NO_DISK);
 	check_file_object(_metadata, self->fd, self->addr, file);
 }
 
@@ -160,7 +155,7 @@ TEST_F(map, stores_reach_the_disk)
 	int file, direct;
 
 	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+		SKIP(return, NO_DISK);
 	sprintf(path, "%s/synced", dir);
 	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 	direct = open(path, O_RDONLY | O_DIRECT);

@@ -39,13 +39,10 @@ FIXTURE_SETUP(numa)
 		SKIP(return, "no huge pages of 2 MiB");
 	self->file = memfd(size, variant->page == HUGE ? MFD_HUGETLB : 0);
 	ASSERT_LE(0, self->file);
+	self->addr = file_region(&self->fd, self->file, size);
+	ASSERT_NE(NULL, self->addr);
 	self->plain = mmap(NULL, size, RW, MAP_SHARED, self->file, 0);
 	ASSERT_NE(MAP_FAILED, self->plain);
-	self->fd = region(GIB);
-	ASSERT_LE(0, self->fd);
-	self->addr = attached(self->fd, 0, 0);
-	ASSERT_NE(NULL, self->addr);
-	ASSERT_EQ(0, map_file(self->fd, 0, size, RW, self->file));
 }
 
 FIXTURE_TEARDOWN(numa)

@@ -245,17 +245,11 @@ TEST_F(owner, the_memory_goes_while_another_process_protects_it)
 
 TEST_F(owner, nothing_comes_back_while_another_process_populates_it)
 {
-	const char *dir = disk_mount();
-	char path[256];
-	int round, file;
+	int round, file = ext4_file(16 * MIB);
 	uint64_t i;
 
-	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "%s/owned", dir);
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ASSERT_LE(0, file);
-	ASSERT_OK(ftruncate(file, 16 * MIB));
+	if (file < 0)
+		SKIP(return, NO_DISK);
 	for (round = 0; round < 3; round++) {
 		volatile int *flag = shared_page();
 		int alive = 0;
@@ -408,7 +402,7 @@ TEST(what_was_stored_before_the_end_is_in_the_file)
 	char path[256];
 
 	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+		SKIP(return, NO_DISK);
 	sprintf(path, "%s/stored", dir);
 	for (round = 0; round < 8; round++) {
 		pid_t owner, storer[STORERS];

@@ -188,17 +188,13 @@ TEST_F(reclaim, words_stay_in_huge_pages_that_are_split_for_swap)
  */
 TEST_F(reclaim, words_stay_in_a_file_that_does_not_fit)
 {
-	const char *dir = disk_mount();
-	char path[256], *zeros = calloc(1, SIZE);
+	char *zeros = calloc(1, SIZE);
+	int file = ext4_file(0);
 	struct crew *crew;
 	long long stolen;
-	int file;
 
-	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-	sprintf(path, "%s/words", dir);
-	file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-	ASSERT_LE(0, file);
+	if (file < 0)
+		SKIP(return, NO_DISK);
 	ASSERT_EQ(SIZE, pwrite(file, zeros, SIZE, 0));
 	ASSERT_OK(fsync(file));
 	ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));

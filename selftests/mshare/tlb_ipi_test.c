@@ -233,7 +233,7 @@ TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
 	pid_t guest;
 
 	if (!dir)
-		SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+		SKIP(return, NO_DISK);
 	if (!cgroup_make(cgroup, sizeof(cgroup)))
 		SKIP(return, "no cgroup2 with memory at /sys/fs/cgroup: %m");
 	/* The pages are charged to that group, and nothing else is. */

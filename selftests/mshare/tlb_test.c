@@ -706,7 +706,7 @@ static bool reclaim_setup(struct __test_metadata *_metadata, struct reclaim *r, 
 
 	memset(r, 0, sizeof(*r));
 	if (!dir)
-		SKIP(return false, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
+		SKIP(return false, NO_DISK);
 	if (cgroup) {
 		if (!cgroup_make(r->cgroup, sizeof(r->cgroup)) ||
 		    access(cgroup_file(r->cgroup, "memory.reclaim"), F_OK))

@@ -121,15 +121,9 @@ FIXTURE_SETUP(cut)
 
 	self->cut = shared_page();
 	if (variant->disk) {
-		const char *dir = disk_mount();
-		char path[256];
-
-		if (!dir)
-			SKIP(return, "no ext4 file system (loop device, mke2fs; or set MST_DISK)");
-		sprintf(path, "%s/cut", dir);
-		self->file = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
-		ASSERT_LE(0, self->file);
-		ASSERT_OK(ftruncate(self->file, size));
+		self->file = ext4_file(size);
+		if (self->file < 0)
+			SKIP(return, NO_DISK);
 	} else {
 		/* Some that other files can have in between. */
 		if (variant->huge && !huge_pages(HUGE, 3 * variant->pages))
@@ -137,13 +131,10 @@ FIXTURE_SETUP(cut)
 		self->file = memfd(size, variant->huge ? MFD_HUGETLB : 0);
 		ASSERT_LE(0, self->file);
 	}
+	self->addr = file_region(&self->fd, self->file, size);
+	ASSERT_NE(NULL, self->addr);
 	self->plain = mmap(NULL, size, RW, MAP_SHARED, self->file, 0);
 	ASSERT_NE(MAP_FAILED, self->plain);
-	self->fd = region(GIB);
-	ASSERT_LE(0, self->fd);
-	self->addr = attached(self->fd, 0, 0);
-	ASSERT_NE(NULL, self->addr);
-	ASSERT_EQ(0, map_file(self->fd, 0, size, RW, self->file));
 	for (i = 0; i < READERS + WRITERS; i++) {
 		self->pid[i] = fork();
 		ASSERT_LE(0, self->pid[i]);

@@ -361,18 +361,15 @@ TEST(an_empty_attachment_is_looked_through_at_once)
 
 TEST(swap_is_seen)
 {
-	const char *dir = disk_mount();
-	int fd = region(GIB), loop, file, i;
-	char *addr, dev[32], path[128];
+	int fd = region(GIB), file = ext4_file(MIB), loop, i;
+	char *addr, dev[32];
 
 	ASSERT_LE(0, fd);
+	if (file < 0)
+		SKIP(return, NO_DISK);
 	loop = loop_device(32 * MIB, dev, sizeof(dev));
-	if (!dir || loop < 0 || !swap_on(dev))
-		SKIP(return, "no swap or disk (loop device, mkswap, mkfs.ext4)");
-	snprintf(path, sizeof(path), "%s/file", dir);
-	file = open(path, O_RDWR | O_CREAT, 0600);
-	ASSERT_LE(0, file);
-	ASSERT_OK(ftruncate(file, MIB));
+	if (loop < 0 || !swap_on(dev))
+		SKIP(return, "no swap (loop device, mkswap)");
 	addr = attached(fd, 0, MIB);
 	ASSERT_NE(NULL, addr);
 	ASSERT_EQ(MIB, map_file(fd, MIB, MIB, RW, file));

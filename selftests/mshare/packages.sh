@@ -6,22 +6,11 @@
 set -u
 export LC_ALL=C
 dir=$(realpath "${1:?usage: packages.sh DIR}")
+here=$(dirname "$(realpath "$0")")
 cd "$(mktemp -d)" || exit
 
-count=0 failed=0
-# check DESCRIPTION COMMAND...: passes if the command succeeds.
-check() {
-	local name=$1 out
-	shift
-	count=$((count + 1))
-	if out=$("$@" 2>&1); then
-		echo "ok $count $name"
-	else
-		echo "# ${out//$'\n'/$'\n'# }"
-		echo "not ok $count $name"
-		failed=$((failed + 1))
-	fi
-}
+# shellcheck source=SCRIPTDIR/../lib/tap.sh disable=SC1091
+. "$here/../lib/tap.sh"
 examples=/usr/share/doc/libmshare-dev/examples
 known() { [ "$(pkg-config --cflags --libs mshare | xargs)" = -lmshare ]; }
 build() { gcc -Wall -Wextra -Werror -pthread -o example "$1" -lmshare; }
@@ -52,5 +41,4 @@ check "mshare run finds its library" served
 check "mshare ls" mshare ls
 check "all are removed" dpkg -r mshare-tools libmshare-dev libmshare1
 check "nothing is left" sh -c '! find /usr/bin /usr/lib /usr/include /usr/share -name "*mshare*" | grep .'
-echo "1..$count"
-[ $failed = 0 ]
+plan

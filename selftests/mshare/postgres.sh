@@ -8,21 +8,8 @@ export LC_ALL=C
 # shellcheck source=SCRIPTDIR/../lib/postgres.sh disable=SC1091
 . selftests/lib/postgres.sh
 
-count=0 failed=0
-# check DESCRIPTION COMMAND...: passes if the command succeeds.
-check() {
-	local name=$1 out
-	shift
-	count=$((count + 1))
-	if out=$("$@" 2>&1); then
-		echo "ok $count $name"
-	else
-		echo "# ${out//$'\n'/$'\n'# }"
-		[ ! -e $pg/log ] || tail -n 20 $pg/log | sed 's/^/# log: /'
-		echo "not ok $count $name"
-		failed=$((failed + 1))
-	fi
-}
+# shellcheck source=SCRIPTDIR/../lib/tap.sh disable=SC1091
+. selftests/lib/tap.sh
 
 # The server's only shared memory of that size is a region, and it is not empty.
 in_region() {
@@ -147,5 +134,5 @@ check "has ordinary memory" ordinary
 check "and the same sums" same_as_before
 check "and good indexes" indexes
 check "the last stop" pg_stop
-echo "1..$count"
-[ $failed = 0 ]
+[ "$failed" -eq 0 ] || tail -n 40 "$pg/log" | sed 's/^/# log: /'
+plan

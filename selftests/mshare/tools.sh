@@ -10,22 +10,9 @@ tmp=$(mktemp -d) || exit
 chmod 755 "$tmp"
 trap 'rm -rf "$tmp"' EXIT
 
-count=0 failed=0
-# check DESCRIPTION COMMAND...: passes if the command prints nothing and succeeds.
-check() {
-	local name=$1 out status
-	shift
-	count=$((count + 1))
-	out=$("$@" 2>&1)
-	status=$?
-	if [ $status -eq 0 ] && [ -z "$out" ]; then
-		echo "ok $count $name"
-	else
-		[ -z "$out" ] || echo "# ${out//$'\n'/$'\n'# }"
-		echo "not ok $count $name # exit status $status"
-		failed=$((failed + 1))
-	fi
-}
+# shellcheck source=SCRIPTDIR/../lib/tap.sh disable=SC1091
+. selftests/lib/tap.sh
+silent=yes
 # is WANT COMMAND...: the command prints that and succeeds.
 is() {
 	local want=$1 got
@@ -221,5 +208,4 @@ done
 check "completion: commands" completes "ls show run -h --help -V --version" mshare ""
 check "completion: options" completes "--output --output-all" mshare ls --out
 check "completion: columns" completes "NAME,PGTABLES NAME,PIDS" mshare ls -o NAME,P
-echo "1..$count"
-[ $failed = 0 ]
+plan

@@ -30,9 +30,9 @@ swaps() {
 		grep -q zram0 /proc/swaps && swapoff /dev/zram0
 }
 overlays() {
-	mkdir -p /tmp/o/l /tmp/o/u /tmp/o/w /tmp/o/m &&
-		mount -t overlay -o lowerdir=/tmp/o/l,upperdir=/tmp/o/u,workdir=/tmp/o/w overlay /tmp/o/m &&
-		umount /tmp/o/m
+	mkdir -p /dev/shm/l /dev/shm/u /dev/shm/w /dev/shm/m &&
+		mount -t overlay -o lowerdir=/dev/shm/l,upperdir=/dev/shm/u,workdir=/dev/shm/w overlay /dev/shm/m &&
+		umount /dev/shm/m
 }
 ext4s() {
 	d=/sys/kernel/config/nullb/boots

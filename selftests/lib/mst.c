@@ -234,6 +234,11 @@ int file_on(const char *type, unsigned long flags, uint64_t size)
 	return fd;
 }
 
+bool lru_drain(void)
+{
+	return write_text("/proc/sys/vm/drop_caches", "1");
+}
+
 bool swap_on(const char *path)
 {
 	char cmd[256];

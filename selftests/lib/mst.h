@@ -81,6 +81,8 @@ int memfd(uint64_t size, unsigned int flags);
  * type which goes with it; -1 if there is none.
  */
 int file_on(const char *type, unsigned long flags, uint64_t size);
+/* Puts what CPUs keep on the way to the LRU lists there: else nobody takes or moves it. */
+bool lru_drain(void);
 /* Makes a file or device swap space and uses it; false if that cannot be. */
 bool swap_on(const char *path);
 /* An ext4 file system made on a loop device, mounted at the path returned, or NULL. */

@@ -107,8 +107,8 @@ static bool swap_out(io_t *io, uint64_t size)
 {
 	int i;
 
-	/* Pages on their way to the LRU lists are passed by. */
 	for (i = 0; i < 100; i++) {
+		lru_drain();
 		mshare_advise(io->fd, OBJECT, size, MADV_PAGEOUT, 0);
 		if (stat_of(io->fd).swapped == size)
 			return true;

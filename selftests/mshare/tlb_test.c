@@ -285,19 +285,13 @@ TEST(truncation_of_the_file_stops_a_reader_on_another_cpu)
 	changed_under_a_guest(_metadata, LOADS, NULL, truncate_file, FAULT_BUS);
 }
 
-/* No CPU holds pages that it is yet to put on the LRU: they could not be moved. */
-static bool drained(void)
-{
-	return write_text("/proc/sys/vm/drop_caches", "1");
-}
-
 /*
  * T7: the memory moves; who still uses the old page does not see the new value.
  * A guest that faults meanwhile holds the page, and it stays where it is.
  */
 static int migrate(struct place *at)
 {
-	if (!drained() || madvise((void *)at->plain, PAGE, MADV_SOFT_OFFLINE))
+	if (!lru_drain() || madvise((void *)at->plain, PAGE, MADV_SOFT_OFFLINE))
 		return -1;
 	at->ctl->value = *at->plain = 77;
 	return 0;
@@ -330,7 +324,7 @@ TEST(pages_that_become_a_huge_page_are_followed_on_another_cpu)
  */
 static int punch_and_fill(struct place *at)
 {
-	if (!drained() || punch(at))
+	if (!lru_drain() || punch(at))
 		return -1;
 	if (mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
 		return -1;

@@ -376,8 +376,10 @@ TEST(swap_is_seen)
 	fill(addr, 2 * MIB, 1);
 	ASSERT_OK(fsync(file));
 	EXPECT_EQ(2 * MIB, smaps(addr, "Rss"));
-	for (i = 0; i < 20 && smaps(addr, "Rss"); i++)
+	for (i = 0; i < 20 && smaps(addr, "Rss"); i++) {
+		lru_drain();
 		ASSERT_OK(mshare_advise(fd, 0, 2 * MIB, MADV_PAGEOUT, 0));
+	}
 	/* What reclaim leaves of the file in the page cache is no swap. */
 	EXPECT_EQ(0, smaps(addr, "Rss"));
 	EXPECT_EQ(MIB, smaps(addr, "Swap"));

@@ -484,4 +484,17 @@ TEST_F(memcalls, neighbours_do_not_grow_into_it)
 	ASSERT_OK(munmap(low, PAGE));
 }
 
+TEST(mlockall_populates_nothing_of_an_attachment)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	int fd = region(GIB);
+
+	ASSERT_OK(setrlimit(RLIMIT_MEMLOCK, &all));
+	/* From the first address on: populating ends at the first hole. */
+	ASSERT_NE(NULL, attached(fd, 0, MIB));
+	EXPECT_OK(mlockall(MCL_CURRENT));
+	EXPECT_EQ(0, stat_of(fd).resident);
+	EXPECT_OK(munlockall());
+}
+
 TEST_HARNESS_MAIN

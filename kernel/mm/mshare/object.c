@@ -106,7 +106,8 @@ static struct vm_area_struct *mshare_build_vma(struct mshare_region *region,
 		err = shmem_zero_setup(vma);
 		if (err) {
 			vm_area_free(vma);
-			return ERR_PTR(err);
+			/* There was no inode to be had: no matter of space on a disk. */
+			return ERR_PTR(err == -ENOSPC ? -ENOMEM : err);
 		}
 		/* What the owner's end may truncate. */
 		vma->vm_file->private_data = region;
@@ -332,7 +333,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	long ret;
 
 	file = mshare_object_file(args, &length, &align);
-	/* There was no inode to be had, which is no matter of space on a disk. */
+	/* There was no inode for huge pages to be had: no matter of space on a disk. */
 	if (file == ERR_PTR(-ENOSPC))
 		return -ENOMEM;
 	if (IS_ERR(file))

@@ -35,19 +35,6 @@ void report(int row, const char *what, const char *way, uint64_t bytes, int n, d
 	fflush(stdout);
 }
 
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-uint64_t median(uint64_t *values, int count)
-{
-	qsort(values, count, sizeof(*values), ascending);
-	return values[count / 2];
-}
-
 const uint64_t *ladder(char **argv)
 {
 	static uint64_t values[32];

@@ -10,13 +10,12 @@
 #ifndef BENCH_H
 #define BENCH_H
 
-#include "mst.h"
+#include "figure.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <x86intrin.h>
 
 enum way {
 	HUGETLB,	/* first: huge pages are easiest to get early */
@@ -42,7 +41,6 @@ static inline bool is_huge(enum way way)
 __attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 void report(int row, const char *what, const char *way, uint64_t bytes, int n, double value,
 	    const char *unit);
-uint64_t median(uint64_t *values, int count);
 /* The arguments after the first as numbers, 0 at the end. */
 const uint64_t *ladder(char **argv);
 
@@ -85,7 +83,7 @@ void crowd_make(struct crowd *c, const struct memory *m, job_fn job);
 void crowd_grow(struct crowd *c, int count);
 /*
  * Lets member I work: 'e' to enter the memory, 'l' to leave it, or a command for
- * the job.  WARM lets it do the same to memory of its own before.
+ * the job.
  */
 struct answer crowd_ask(struct crowd *c, int i, char command);
 /* All at once; returns what it took from the first request to the last answer. */

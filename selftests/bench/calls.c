@@ -88,30 +88,9 @@ static void children(bool exec)
 
 static void switches(void)
 {
-	int there[2], back[2], i, j;
-	char byte = 0;
-	pid_t pid;
-
-	if (pipe(there) || pipe(back))
-		die("pipe");
-	pid = fork();
-	if (pid < 0)
-		die("fork");
-	if (!pid) {
-		while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
-			;
-		_exit(0);
-	}
-	for (i = 0; i < TIMES; i++) {
-		cost[i] = __rdtsc();
-		for (j = 0; j < TRIPS; j++)
-			if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
-				die("a byte through a pipe");
-		cost[i] = (__rdtsc() - cost[i]) / TRIPS;
-	}
+	if (!ping_pong(cost, TIMES, TRIPS))
+		die("a byte through a pipe");
 	figure("2 switches and 4 calls");
-	kill(pid, SIGKILL);
-	wait_for(pid);
 }
 
 int main(int argc, char **argv)

@@ -11,12 +11,12 @@
  * is WHAT, WAY, N and the figure, between tabs; instructions are medians.
  */
 #define _GNU_SOURCE
+#include "figure.h"
 #include "tlb_count.h"
 
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
-#include <x86intrin.h>
 
 #define PAGES	16	/* unmapped, one call each, for each N */
 
@@ -32,19 +32,6 @@ static void die(const char *what)
 {
 	fprintf(stderr, "tlb: %s: %s\n", what, strerror(errno));
 	exit(1);
-}
-
-static int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static uint64_t median(uint64_t *values, int count)
-{
-	qsort(values, count, sizeof(*values), ascending);
-	return values[count / 2];
 }
 
 /* The memory, and who else has it. */
@@ -247,10 +234,8 @@ static void faults_of(enum way way, const char *what, bool present)
 
 static void switches(const char *name, bool guests)
 {
-	int there[2], back[2], fd, i, j;
-	uint64_t cost[BATCHES], from;
-	char byte = 0;
-	pid_t pid;
+	uint64_t cost[BATCHES];
+	int fd;
 
 	pin(0);
 	if (guests) {
@@ -258,27 +243,10 @@ static void switches(const char *name, bool guests)
 		if (fd < 0 || mshare_attach(fd, NULL, 0) == MAP_FAILED)
 			die("a region");
 	}
-	if (pipe(there) || pipe(back))
-		die("pipe");
-	pid = fork();
-	if (pid < 0)
-		die("fork");
-	if (!pid) {
-		while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
-			;
-		_exit(0);
-	}
-	for (i = 0; i < BATCHES; i++) {
-		from = __rdtsc();
-		for (j = 0; j < TRIPS; j++)
-			if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
-				die("a byte through a pipe");
-		cost[i] = (__rdtsc() - from) / TRIPS;
-	}
+	if (!ping_pong(cost, BATCHES, TRIPS))
+		die("a byte through a pipe");
 	printf("switches\t%s\t2\t%ju\n", name, (uintmax_t)median(cost, BATCHES));
 	fflush(stdout);
-	kill(pid, SIGKILL);
-	wait_for(pid);
 }
 
 /* In a session of its own, that ends with all its processes. */

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Figures that more than one program of this folder takes. */
+#ifndef FIGURE_H
+#define FIGURE_H
+
+#include "mst.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+static inline int ascending(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Sorts them. */
+static inline uint64_t median(uint64_t *values, int count)
+{
+	qsort(values, count, sizeof(*values), ascending);
+	return values[count / 2];
+}
+
+/*
+ * COUNT times what a byte to another process and back costs, the mean of TRIPS;
+ * false if that cannot be.
+ */
+static inline bool ping_pong(uint64_t *cost, int count, int trips)
+{
+	int there[2], back[2], i, j;
+	char byte = 0;
+	pid_t pid;
+
+	if (pipe(there) || pipe(back))
+		return false;
+	pid = fork();
+	if (pid < 0)
+		return false;
+	if (!pid) {
+		while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
+			;
+		_exit(0);
+	}
+	for (i = 0; i < count; i++) {
+		cost[i] = __rdtsc();
+		for (j = 0; j < trips; j++)
+			if (write(there[1], &byte, 1) != 1 || read(back[0], &byte, 1) != 1)
+				return false;
+		cost[i] = (__rdtsc() - cost[i]) / trips;
+	}
+	kill(pid, SIGKILL);
+	wait_for(pid);
+	return true;
+}
+
+#endif /* FIGURE_H */

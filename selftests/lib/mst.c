@@ -356,6 +356,11 @@ static uint64_t word_of(uint64_t i, uint64_t seed)
 	return (i + 1) * 0x9e3779b97f4a7c15ULL ^ seed * 0xff51afd7ed558ccdULL;
 }
 
+bool shmem_thp(void)
+{
+	return write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise");
+}
+
 void fill(void *addr, uint64_t length, uint64_t seed)
 {
 	volatile uint64_t *word = addr;

@@ -94,6 +94,9 @@ int ext4_file(uint64_t size);
 int loop_device(uint64_t size, char *path, size_t path_size);
 /* Sees that COUNT free huge pages of SIZE are there; false if they cannot be had. */
 bool huge_pages(uint64_t size, long count);
+/* From now on MADV_HUGEPAGE works on shared memory; false if it never does. */
+bool shmem_thp(void);
+#define NO_THP		"no transparent huge pages in shared memory"
 
 /* A content that depends on position and seed, and its check: bytes that are wrong. */
 void fill(void *addr, uint64_t length, uint64_t seed);

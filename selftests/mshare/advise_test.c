@@ -144,8 +144,8 @@ TEST_F(advise, HUGEPAGE_and_COLLAPSE)
 {
 	long long huge;
 
-	if (!write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (!shmem_thp())
+		SKIP(return, NO_THP);
 	ASSERT_EQ(4 * HUGE, map_anon(self->fd, 4 * HUGE, 4 * HUGE, RW));
 	huge = meminfo("ShmemPmdMapped:");
 	ASSERT_OK(mshare_advise(self->fd, 4 * HUGE, 2 * HUGE, MADV_HUGEPAGE, 0));

@@ -181,8 +181,8 @@ TEST_F(charge, huge_pages_that_khugepaged_makes)
 	char path[128];
 	int i;
 
-	if (!write_text(THP "shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (!shmem_thp())
+		SKIP(return, NO_THP);
 	strcpy(path, cgroup_file(self->dir, "memory.stat"));
 	ASSERT_EQ(0, map_anon(self->fd, 0, 2 * HUGE, RW));
 	fill(self->addr, 2 * HUGE, 1);

@@ -21,8 +21,8 @@ FIXTURE(collapse) {
 /* Huge pages only where they are asked for. */
 FIXTURE_SETUP(collapse)
 {
-	if (!write_text(THP "shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (!shmem_thp())
+		SKIP(return, NO_THP);
 	self->fd = region(GIB);
 	ASSERT_LE(0, self->fd);
 	self->addr = attached(self->fd, 0, 0);

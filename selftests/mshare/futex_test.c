@@ -59,9 +59,8 @@ FIXTURE_SETUP(futex)
 	ASSERT_LE(0, self->fd);
 	if (variant->page == GIB ? giant < 0 : variant->flags && !huge_pages(variant->page, 1))
 		SKIP(return, "no huge page of %llu KiB", variant->page / KIB);
-	if (variant->page == HUGE && !variant->flags &&
-	    !write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (variant->page == HUGE && !variant->flags && !shmem_thp())
+		SKIP(return, NO_THP);
 	if (variant->page == GIB) {
 		ASSERT_EQ(0, map_file(self->fd, 0, GIB, RW, giant));
 	} else if (variant->file) {

@@ -129,8 +129,8 @@ FIXTURE_SETUP(io)
 	if (variant->page == GIB ? giant < 0 :
 	    variant->memfd && !huge_pages(variant->page, variant->size / variant->page))
 		SKIP(return, "no huge pages of %llu KiB", variant->page / KIB);
-	if (thp && !write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (thp && !shmem_thp())
+		SKIP(return, NO_THP);
 	self->fd = region(4 * GIB);
 	self->file = variant->page == GIB ? dup(giant) : memfd(variant->size, variant->memfd);
 	ASSERT_LE(0, self->fd);

@@ -31,9 +31,8 @@ FIXTURE_SETUP(procfs)
 	ASSERT_OK(ftruncate(self->fd, GIB));
 	if (variant->flags && !huge_pages(HUGE, 2))
 		SKIP(return, "no huge pages of 2 MiB");
-	if (variant->thp &&
-	    !write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (variant->thp && !shmem_thp())
+		SKIP(return, NO_THP);
 	self->length = 2 * HUGE;
 	ASSERT_EQ(0, map_obj(self->fd, 0, self->length, RW, ANON | variant->flags, -1, 0));
 	if (variant->thp)

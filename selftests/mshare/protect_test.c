@@ -165,8 +165,8 @@ TEST_F(protect, is_in_force_in_every_process)
 
 TEST_F(protect, a_transparent_huge_page_is_split)
 {
-	if (!write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (!shmem_thp())
+		SKIP(return, NO_THP);
 	ASSERT_EQ(2 * HUGE, map_anon(self->fd, 2 * HUGE, 2 * HUGE, RW));
 	ASSERT_OK(mshare_advise(self->fd, 2 * HUGE, 2 * HUGE, MADV_HUGEPAGE, 0));
 	fill(self->addr + 2 * HUGE, 2 * HUGE, 3);

@@ -167,8 +167,8 @@ TEST_F(reclaim, words_stay_in_huge_pages_that_are_split_for_swap)
 	struct crew *crew;
 	int i;
 
-	if (!write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise"))
-		SKIP(return, "no transparent huge pages in shared memory");
+	if (!shmem_thp())
+		SKIP(return, NO_THP);
 	ASSERT_EQ(0, map_anon(self->fd, 0, SIZE, RW));
 	ASSERT_OK(mshare_advise(self->fd, 0, SIZE, MADV_HUGEPAGE, 0));
 	crew = crew_start(self->fd, 0, SIZE, 2);

@@ -11,10 +11,12 @@
 
 #include "mst.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define CREW_MAX	4
@@ -130,6 +132,28 @@ static inline bool crew_advances(struct crew *crew, uint64_t laps)
 		}
 	}
 	return true;
+}
+
+/* Nobody works until crew_continues(); false if one has ended. */
+static inline bool crew_pauses(struct crew *crew)
+{
+	int i, status;
+
+	for (i = 0; i < crew->members; i++) {
+		if (kill(crew->pid[i], SIGSTOP) ||
+		    waitpid(crew->pid[i], &status, WUNTRACED) != crew->pid[i] ||
+		    !WIFSTOPPED(status))
+			return false;
+	}
+	return true;
+}
+
+static inline void crew_continues(struct crew *crew)
+{
+	int i;
+
+	for (i = 0; i < crew->members; i++)
+		kill(crew->pid[i], SIGCONT);
 }
 
 /* The crew ends; OBJECT is what it worked on.  How many words were wrong. */

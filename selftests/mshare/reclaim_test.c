@@ -78,28 +78,42 @@ static void reclaim(const char *dir, const char *amount)
 		fprintf(stderr, "# memory.reclaim: %m\n");
 }
 
+/* Once: of the cgroup DIR, or (DIR is NULL) by advice. */
+static void take(int fd, const char *dir)
+{
+	if (dir)
+		reclaim(dir, "1M");
+	else
+		mshare_advise(fd, 0, SIZE, MADV_PAGEOUT, 0);
+}
+
 /*
- * Takes pages of the crew's object away, of its cgroup or (DIR is NULL) by advice,
- * and again while it has all of them in use; whether some went.
+ * Takes pages of the crew's object away while it has all of them in use, and then
+ * more while nobody works: those have left the swap cache, too, when they are used
+ * again.  Whether some went each time.
  */
 static bool takes(struct crew *crew, int fd, const char *dir)
 {
 	long long out = file_key("/proc/vmstat", "pswpout ");
-	bool some = false;
+	bool some = false, gone = false;
 	int i;
 
 	crew->rest = 100;
 	for (i = 0; i < 100 && !some; i++) {
-		if (dir)
-			reclaim(dir, "1M");
-		else if (mshare_advise(fd, 0, SIZE, MADV_PAGEOUT, 0))
-			break;
+		take(fd, dir);
 		some = file_key("/proc/vmstat", "pswpout ") > out + 64;
 		if (!some)
 			sleep_ms(20);
 	}
 	crew->rest = 0;
-	return some;
+	if (!crew_pauses(crew))
+		return false;
+	for (i = 0; i < 100 && !gone; i++) {
+		take(fd, dir);
+		gone = stat_of(fd).swapped >= SIZE / 4;
+	}
+	crew_continues(crew);
+	return some && gone;
 }
 
 /* The crew has done some laps, and pages went out and came in. */

@@ -23,7 +23,8 @@ help:
 	@echo 'make bench        mshare beside mmap, huge pages, threads, io_uring: [QUICK=1]'
 	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
 	@echo 'make bench-postgres  PostgreSQL with and without mshare run [QUICK=1]'
-	@echo 'make check        builds everything and runs every test'
+	@echo 'make regress-postgres  its regression tests with and without mshare run'
+	@echo 'make check        builds everything and runs every test [SEED=random order]'
 	@echo 'make smoke        the fast kernel and the core tests only'
 	@echo 'make check-harness  does the harness notice kernels and tests that fail?'
 	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc, documentation'
@@ -41,6 +42,7 @@ help:
 	@echo 'make install      the library, its headers and manual; make uninstall:'
 	@echo '                  [DESTDIR=] [prefix=/usr/local] [libdir=] [includedir=] [mandir=]'
 	@echo 'make deb-tools    Debian packages of the library and the tools, in build/deb'
+	@echo 'make deb          these, and linux-image and linux-headers'
 	@echo 'make check-deb    do these install, work, and go away without a trace?'
 	@echo 'make check-lib    tests of the library that need no kernel of ours'
 	@echo 'make deps         installs the Debian packages that all this needs'
@@ -99,9 +101,18 @@ deb-tools: PACKAGES += debhelper lintian fakeroot
 deb-tools: deps
 	@libmshare/debian/build build/deb
 
-# Installs them in the guest and uses them.
-check-deb: deb-tools kernel
-	@set -o pipefail; selftests/vm/run --timeout 1500 -- bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 27
+# And those of the kernel.
+deb: PACKAGES += dpkg-dev debhelper lintian fakeroot
+deb: deb-tools
+	@kernel/prepare
+	@kernel/build build/src deb build/deb-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/deb.config
+	@kernel/deb build/src deb build/deb
+	@$(WARN)
+
+# Boots that kernel, and installs and uses all of them in its guest.
+check-deb: deb
+	@set -o pipefail; selftests/vm/run --kernel build/deb-kernel/bzImage --mem 3072 --timeout 3000 -- \
+		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 35
 
 # The guest's /tmp hides the host's: a file from there has to be shared.
 FILE = $(shell . kernel/BASE && echo $$TARBALL)
@@ -124,12 +135,23 @@ bench-tlb: kernel kernel-base tests
 	@$(WARN)
 
 # PostgreSQL beside itself under mshare run; QUICK=1: smaller, some minutes.
-bench-postgres: PACKAGES += postgresql
-bench-postgres: kernel tests
+bench-postgres: kernel tests postgres
 	@selftests/bench/postgres.sh
 	@$(WARN)
 
-check suite: PACKAGES += postgresql
+# PostgreSQL's own regression tests, with and without.
+regress-postgres: PACKAGES += dpkg-dev
+regress-postgres: kernel tests
+	@selftests/lib/postgres-get --regress build/postgres-regress
+	@set -o pipefail; selftests/vm/run --smp 2 --mem 4096 --timeout 10800 --append nopti -- \
+		bash selftests/mshare/postgres-regress.sh build/postgres-regress | selftests/vm/tap --min 11
+	@$(WARN)
+
+# Debian's packages, not installed.
+postgres: deps
+	@selftests/lib/postgres-get build/postgres
+
+check suite: postgres
 check smoke: deps
 	@MAKE='$(MAKE)' selftests/vm/suite $@ $(SUITES)
 
@@ -177,4 +199,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres deb-tools check-deb lint mutate stress shuffle model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres postgres deb-tools deb check-deb lint mutate stress shuffle model check-long clean install uninstall check-lib

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Installs the packages of 'make deb-tools' in the guest and uses them: the
-# examples compile and run, the command finds its library.  Prints TAP.
+# Installs the packages of 'make deb' in a guest that runs their kernel, and uses
+# them: the examples compile and run, the command finds its library, a module is
+# built against the kernel's headers and loaded.  Prints TAP.
 #	packages.sh DIR
 set -u
 export LC_ALL=C
@@ -26,6 +27,31 @@ maps = open("/proc/self/maps").read()
 exit(not ("/mshare:python3" in maps and "/usr/lib/x86_64-linux-gnu/mshare/mshare-run.so" in maps))'
 }
 
+release=$(uname -r)
+this_kernel() {
+	[[ $release = *-mshare ]] && cmp "/boot/vmlinuz-$release" "$dir/../deb-kernel/bzImage" &&
+		grep -qx CONFIG_MSHARE=y "/boot/config-$release"
+}
+# A module that asks for what only this kernel's headers have.
+module() {
+	mkdir module
+	cat >module/hello.c <<-'END'
+	#include <linux/module.h>
+	#include <linux/mshare.h>
+	static_assert(VM_MSHARE);
+	static int __init hello_init(void) { return 0; }
+	static void __exit hello_exit(void) { }
+	module_init(hello_init);
+	module_exit(hello_exit);
+	MODULE_DESCRIPTION("Does a module build and load?");
+	MODULE_LICENSE("GPL");
+	END
+	echo 'obj-m := hello.o' >module/Makefile
+	make -C "/lib/modules/$release/build" M="$PWD/module" modules
+}
+load() { insmod module/hello.ko && grep -q '^hello ' /proc/modules && rmmod hello; }
+without_kernel() { [ ! -e "/boot/vmlinuz-$release" ] && [ ! -e "/usr/src/linux-headers-$release" ]; }
+
 # Else the manual of all packages is indexed once more, which takes minutes.
 rm -f /var/lib/man-db/auto-update
 
@@ -39,6 +65,12 @@ for file in "$examples"/*.c; do
 done
 check "mshare run finds its library" served
 check "mshare ls" mshare ls
+check "the kernel and its headers are installed" dpkg --force-unsafe-io -i "$dir"/linux-image-*.deb "$dir"/linux-headers-*.deb
+check "it is the one that runs" this_kernel
+check "a module is built" module
+check "and loaded" load
+check "they are removed" dpkg --purge "linux-headers-$release" "linux-image-$release"
+check "and leave nothing" without_kernel
 check "all are removed" dpkg -r mshare-tools libmshare-dev libmshare1
 check "nothing is left" sh -c '! find /usr/bin /usr/lib /usr/include /usr/share -name "*mshare*" | grep .'
 plan

@@ -144,7 +144,9 @@ regress-postgres: PACKAGES += dpkg-dev
 regress-postgres: kernel tests
 	@selftests/lib/postgres-get --regress build/postgres-regress
 	@set -o pipefail; selftests/vm/run --smp 2 --mem 4096 --timeout 10800 --append nopti -- \
-		bash selftests/mshare/postgres-regress.sh build/postgres-regress | selftests/vm/tap --min 11
+		bash selftests/mshare/postgres-regress.sh build/postgres-regress | \
+		tee build/postgres-regress.tap | selftests/vm/tap --min 11
+	@sed -n 's/^# summary: //p' build/postgres-regress.tap
 	@$(WARN)
 
 # Debian's packages, not installed.

@@ -4,12 +4,10 @@
 # build/postgres, or of the folder in $postgres.  Its files are in memory, below $pg.
 # shellcheck disable=SC2034 # used there
 pg=/run/pg
-# Not all may pass through the folders above the checkout.
-mkdir -p /run/build
-mount --bind build /run/build || exit
+# shellcheck source=SCRIPTDIR/../lib/command.sh disable=SC1091
+. selftests/lib/command.sh
 bin=$(echo "/run/${postgres:-build/postgres}"/usr/lib/postgresql/*/bin)
 [ -x "$bin/postgres" ] || { echo "$0: there is no PostgreSQL: run make postgres" >&2; exit 2; }
-mshare=/run/build/libmshare/mshare
 
 # pg COMMAND...: as a user who is not root, as PostgreSQL wants it.
 pg() {

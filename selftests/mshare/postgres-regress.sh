@@ -45,6 +45,10 @@ check "its shared buffers are a region" in_region
 check "every test was run there" regress mshare
 grep -v ' ok$' /tmp/mshare | sed 's/^/# mshare: /'
 check "with the same verdicts" same
+for way in mmap mshare; do
+	echo "# summary: $way: $(grep -c ' ok$' /tmp/$way) of $(wc -l </tmp/$way) ok$(
+		awk '$2 != "ok" { printf ", %s %s", $1, $2 }' /tmp/$way)"
+done
 [ "$failed" -eq 0 ] || head -n 300 "$pg/mshare/regression.diffs" | sed 's/^/# /'
 check "it still has its region" in_region
 check "the last stop" pg_stop

@@ -5,7 +5,8 @@
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
-mshare=$PWD/build/libmshare/mshare
+# shellcheck source=SCRIPTDIR/../lib/command.sh disable=SC1091
+. selftests/lib/command.sh
 tmp=$(mktemp -d) || exit
 chmod 755 "$tmp"
 trap 'rm -rf "$tmp"' EXIT
@@ -154,6 +155,7 @@ check "ls: more columns" is "$(fdinfo id)" sh -c "'$mshare' ls -nr -o +id | cut 
 check "ls: all columns" is 17 sh -c "'$mshare' ls --output-all -r | head -n 1 | wc -w"
 check "ls --json" json 'len(d["regions"]) == 1 and d["regions"][0]["size"] == 64 << 20 and
 	len(d["regions"][0]["pids"]) == 4 and d["regions"][0]["attached"] == 4' "$mshare" ls --json
+check "ls: nobody can run it" "${nobody[@]}" test -x "$mshare"
 check "ls: nobody sees nothing" is "" "${nobody[@]}" "$mshare" ls -n
 check "show: a process" everything "$pid"
 check "show: a child" everything "$(pgrep -P "$pid" | head -n 1)"

@@ -295,7 +295,9 @@ def lines_plot(path, title, ylabel, series, in_bytes):
     numbers = sorted({n for s in series for n, _ in s[3]})
     body += (f"set logscale xy\nset xlabel 'processes (N)'\nset ylabel \"{ylabel}\"\n"
              "set xtics (" + ", ".join(f"'{n}' {n}" for n in numbers) + ")\nunset mytics\n"
-             + ("set logscale y 16\nset format y '%.0b %BB'\n" if in_bytes
+             # gnuplot's own prefix is ki.
+             + ("set logscale y 16\nset ytics ("
+                + ", ".join(f"'{size_of(16**i)}' {16**i}" for i in range(3, 10)) + ")\n" if in_bytes
                 else "set format y '%.0s %c'\n")
              + f"set xrange [{min(numbers)}:{max(numbers) * 1.05}]\nplot "
              + ", ".join(reversed(plots)) + "\n")

@@ -54,8 +54,13 @@ guest() {
 
 # One processor, and a clock that counts instructions.  Without rep stosb, which
 # clears a page in one instruction or in thousands.
-counting=(--smp 1 --cpu 'max,-erms' --mem 3072 --qemu)
-icount='-icount shift=0'
+# Nothing of the host's is in it: no time of day, no random numbers, no waiting.
+# Nor what the kernel does now and then by itself: looking for huge pages, compacting
+# memory, and giving back, all at once, the many pages a processor may keep.
+counting=(--smp 1 --cpu 'max,-erms,-rdrand,-rdseed' --mem 3072 --append nokaslr
+	--append transparent_hugepage=never --append sysctl.vm.compaction_proactiveness=0
+	--append sysctl.vm.percpu_pagelist_high_fraction=1000000 --qemu)
+icount='-icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -seed 1'
 # An ext4 file system, which the programs copy to a disk of the guest's memory:
 # nobody waits for the host.
 disk=(--append 'null_blk.memory_backed=1 null_blk.queue_mode=0 null_blk.gb=1')

@@ -102,7 +102,6 @@ deb-tools: deps
 	@libmshare/debian/build build/deb
 
 # And those of the kernel.
-deb: PACKAGES += dpkg-dev debhelper lintian fakeroot
 deb: deb-tools
 	@kernel/prepare
 	@kernel/build build/src deb build/deb-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/deb.config

@@ -46,3 +46,12 @@ pg_start() { pg "$@" "$bin/pg_ctl" -D $pg/data -l $pg/log -t 300 -w start >/dev/
 pg_stop() { pg "$bin/pg_ctl" -D $pg/data -t 300 -m "${1:-fast}" -w stop >/dev/null; }
 sql() { pg "$bin/psql" -X -q -A -t -c "$1"; }
 postmaster() { head -n 1 $pg/data/postmaster.pid; }
+
+# The server's only shared memory of that size is a region, and it is not empty.
+in_region() {
+	local maps
+	maps=$(cat "/proc/$(postmaster)/maps")
+	grep -q ' rw-s .* /mshare:postgres$' <<<"$maps" || { echo "no region: $maps"; return 1; }
+	! grep '/dev/zero' <<<"$maps" || return
+	[ "$("$mshare" ls -brno RESIDENT | sort -n | tail -n 1)" -ge $((4 << 20)) ] || { "$mshare" ls; return 1; }
+}

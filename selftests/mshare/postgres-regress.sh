@@ -29,7 +29,6 @@ regress() {
 	# The tests that are not done would be missing from both sides.
 	[ "$(wc -l <"/tmp/$1")" -eq "$(awk '/^test:/ { n += NF - 1 } END { print n }' "$tests/parallel_schedule")" ]
 }
-in_region() { grep -q ' rw-s .* /mshare:postgres$' "/proc/$(postmaster)/maps"; }
 most_are_ok() { [ "$(grep -c ' ok$' "/tmp/$1")" -gt $(($(wc -l <"/tmp/$1") * 95 / 100)) ]; }
 same() { diff /tmp/mmap /tmp/mshare; }
 
@@ -37,13 +36,11 @@ echo "TAP version 13"
 check "initdb" pg_init
 check "the server starts" pg_start
 check "every test was run" regress mmap
-grep -v ' ok$' /tmp/mmap | sed 's/^/# mmap: /'
 check "most of them are ok on this machine" most_are_ok mmap
 check "a stop" pg_stop
 check "the server starts under mshare run" pg_start "$mshare" run --
 check "its shared buffers are a region" in_region
 check "every test was run there" regress mshare
-grep -v ' ok$' /tmp/mshare | sed 's/^/# mshare: /'
 check "with the same verdicts" same
 for way in mmap mshare; do
 	echo "# summary: $way: $(grep -c ' ok$' /tmp/$way) of $(wc -l </tmp/$way) ok$(

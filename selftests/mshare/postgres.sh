@@ -11,14 +11,6 @@ export LC_ALL=C
 # shellcheck source=SCRIPTDIR/../lib/tap.sh disable=SC1091
 . selftests/lib/tap.sh
 
-# The server's only shared memory of that size is a region, and it is not empty.
-in_region() {
-	local maps
-	maps=$(cat "/proc/$(postmaster)/maps")
-	grep -q ' rw-s .* /mshare:postgres$' <<<"$maps" || { echo "no region: $maps"; return 1; }
-	! grep '/dev/zero' <<<"$maps" || return
-	[ "$("$mshare" ls -brno RESIDENT | sort -n | tail -n 1)" -ge $((4 << 20)) ] || { "$mshare" ls; return 1; }
-}
 ordinary() {
 	local maps
 	maps=$(cat "/proc/$(postmaster)/maps")

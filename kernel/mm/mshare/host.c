@@ -39,35 +39,13 @@ struct mm_struct *mshare_host_alloc(void)
 	return mm;
 }
 
-/**
- * mshare_host_grow - Allocate PUD tables.
- * @region: The region, its mmap_lock held for writing.
- * @slots: For so many slots there are to be tables; those there are stay.
- *
- * Return: 0, or -ENOMEM, and what was allocated stays.
- */
-int mshare_host_grow(struct mshare_region *region, unsigned int slots)
-{
-	struct mm_struct *mm = region->mm;
-	unsigned int slot;
-
-	mmap_assert_write_locked(mm);
-	for (slot = region->slots; slot < slots; slot++) {
-		unsigned long addr = MSHARE_HOST_START + slot * P4D_SIZE;
-		p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
-
-		if (!p4d || !pud_alloc(mm, p4d, addr))
-			return -ENOMEM;
-	}
-	return 0;
-}
-
-static void mshare_host_free_tables(struct mm_struct *mm)
+/* Of the first @slots slots the tables stay. */
+static void mshare_host_free_tables(struct mm_struct *mm, unsigned int slots)
 {
 	unsigned long addr, end = MSHARE_HOST_START + MSHARE_SIZE_MAX;
 	unsigned long next;
 
-	for (addr = MSHARE_HOST_START; addr < end; addr = next) {
+	for (addr = MSHARE_HOST_START + slots * P4D_SIZE; addr < end; addr = next) {
 		pgd_t *pgd = pgd_offset(mm, addr);
 		p4d_t *p4d;
 
@@ -82,12 +60,39 @@ static void mshare_host_free_tables(struct mm_struct *mm)
 			p4d_clear(p4d);
 			mm_dec_nr_puds(mm);
 		}
-		if (mm_p4d_folded(mm))
+		/* With five levels: the slots that stay may be in this table. */
+		if (mm_p4d_folded(mm) || slots)
 			continue;
 		p4d = p4d_offset(pgd, 0);
 		set_pgd(pgd, __pgd(0));
 		p4d_free(mm, p4d);
 	}
+}
+
+/**
+ * mshare_host_grow - Allocate PUD tables.
+ * @region: The region, its mmap_lock held for writing.
+ * @slots: For so many slots there are to be tables; those there are stay.
+ *
+ * Return: 0, or -ENOMEM with nothing changed.
+ */
+int mshare_host_grow(struct mshare_region *region, unsigned int slots)
+{
+	struct mm_struct *mm = region->mm;
+	unsigned int slot;
+
+	mmap_assert_write_locked(mm);
+	for (slot = region->slots; slot < slots; slot++) {
+		unsigned long addr = MSHARE_HOST_START + slot * P4D_SIZE;
+		p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+
+		if (!p4d || !pud_alloc(mm, p4d, addr)) {
+			/* No link leads there yet, nor is there an object. */
+			mshare_host_free_tables(mm, region->slots);
+			return -ENOMEM;
+		}
+	}
+	return 0;
 }
 
 /**
@@ -110,7 +115,7 @@ void mshare_mmdrop(struct mm_struct *mm)
 	spin_unlock(&mshare_lock);
 	atomic_long_dec(&mshare_nr_regions);
 
-	mshare_host_free_tables(mm);
+	mshare_host_free_tables(mm, 0);
 	mm->mshare = NULL;
 	percpu_counter_destroy(&region->faults);
 	mem_cgroup_put(region->memcg);

@@ -34,11 +34,25 @@ static bool mshare_inode_mappable(const struct inode *inode)
 		return false;
 	case HUGETLBFS_MAGIC:
 	case OVERLAYFS_SUPER_MAGIC:
-		/* No ->read_folio; what overlayfs maps is looked at later. */
+		/* No ->read_folio; what overlayfs maps is looked at for itself. */
 		return true;
 	default:
 		return shmem_mapping(inode->i_mapping) || inode->i_mapping->a_ops->read_folio;
 	}
+}
+
+/*
+ * What overlayfs would map.  Also its ->mmap() may not be called for what is
+ * refused: that of FUSE can wait for the process that answers it.  A file keeps
+ * what it was opened with even if the inode has another one by now.  That
+ * private_data is the real file is checked by kernel/lint of mshare.
+ */
+static struct inode *mshare_real_inode(struct file *file)
+{
+	while (file_inode(file)->i_sb->s_magic == OVERLAYFS_SUPER_MAGIC &&
+	       S_ISREG(file_inode(file)->i_mode) && file->private_data)
+		file = file->private_data;
+	return file_inode(file);
 }
 
 /* The checks of do_mmap() for a shared mapping; may take bits from @vm_flags. */
@@ -48,7 +62,7 @@ static int mshare_check_file(struct file *file, const struct mshare_map_args *ar
 	struct inode *inode = file_inode(file);
 	u64 max = inode->i_sb->s_maxbytes;
 
-	if (!file->f_op->mmap || !mshare_inode_mappable(inode))
+	if (!file->f_op->mmap || !mshare_inode_mappable(mshare_real_inode(file)))
 		return -ENODEV;
 	if (!(file->f_mode & FMODE_READ))
 		return -EACCES;

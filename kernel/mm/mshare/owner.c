@@ -95,6 +95,8 @@ void mshare_reap(struct work_struct *work)
 		vma_start_write(vma);
 		/* VM_MAYWRITE stays: the file's count of writers knows it. */
 		vm_flags_clear(vma, VM_ACCESS_FLAGS);
+		/* Who maps without a fault, as MADV_COLLAPSE does, asks for these. */
+		vma_set_page_prot(vma);
 		zap_vma_pages(vma);
 		cond_resched();
 	}

@@ -123,7 +123,7 @@ static inline bool crew_advances(struct crew *crew, uint64_t laps)
 		goal[i] = crew->laps[i] + laps;
 	for (i = 0; i < crew->members; i++) {
 		for (tries = 0; crew->laps[i] < goal[i]; tries++) {
-			if (tries == 6000) {
+			if (tries == 12000) {
 				fprintf(stderr, "# member %d stands still in lap %llu\n", i,
 					(unsigned long long)crew->laps[i]);
 				return false;

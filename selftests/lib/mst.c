@@ -330,6 +330,7 @@ bool huge_pages(uint64_t size, long count)
 {
 	static const char *const names[] = { "nr_hugepages", "free_hugepages", "resv_hugepages" };
 	char path[3][96];
+	const int tries = 200;
 	long long have;
 	int i;
 
@@ -338,14 +339,22 @@ bool huge_pages(uint64_t size, long count)
 			 (unsigned long long)(size / KIB), names[i]);
 	if (read_number(path[0]) < 0)
 		return false;
-	/* A region that is being freed may still have some. */
-	for (i = 0; i < 20; i++) {
+	/*
+	 * A region that is being freed may still have some: wait for those, rather
+	 * than make more of the largest ones.  Without any it is no use to wait long.
+	 */
+	for (i = 0; i < tries; i++) {
+		bool regions = sys_mshare("regions") > 0;
+
 		have = read_number(path[1]) - read_number(path[2]);
+		if (have < count && (size < GIB || !regions || i == tries - 1)) {
+			write_number(path[0], read_number(path[0]) + count - have);
+			have = read_number(path[1]) - read_number(path[2]);
+		}
 		if (have >= count)
 			return true;
-		write_number(path[0], read_number(path[0]) + count - have);
-		if (read_number(path[1]) - read_number(path[2]) >= count)
-			return true;
+		if (!regions && i >= 20)
+			break;
 		sleep_ms(50);
 	}
 	return false;
@@ -466,7 +475,7 @@ bool sys_mshare_becomes(const char *name, long long value)
 {
 	int i;
 
-	for (i = 0; i < 2000; i++) {
+	for (i = 0; i < 12000; i++) {
 		if (sys_mshare(name) == value)
 			return true;
 		sleep_ms(5);
@@ -589,6 +598,16 @@ int cpus(void)
 	return sysconf(_SC_NPROCESSORS_ONLN);
 }
 
+bool page_map(const void *addr, uint64_t *entries, uint64_t pages)
+{
+	int map = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	ssize_t size = pages * sizeof(*entries);
+	bool good = pread(map, entries, size, (uintptr_t)addr / PAGE * sizeof(*entries)) == size;
+
+	close(map);
+	return good;
+}
+
 void sleep_ms(int ms)
 {
 	struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
@@ -597,9 +616,9 @@ void sleep_ms(int ms)
 		;
 }
 
-bool await(const volatile int *flag, int seconds)
+bool await(const volatile int *flag)
 {
-	time_t end = time(NULL) + seconds + 1;
+	time_t end = time(NULL) + 120;
 
 	while (!*flag) {
 		if (time(NULL) > end)

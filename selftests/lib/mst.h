@@ -12,6 +12,13 @@
 #include <sys/mman.h>
 #include <sys/types.h>
 
+/*
+ * Not the 30 s of the harness: guests are emulated, and a debug kernel may have
+ * half a processor.
+ */
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT	300
+
 #define PAGE		4096ULL
 #define KIB		1024ULL
 #define MIB		(1024ULL * 1024)
@@ -114,10 +121,22 @@ long long meminfo(const char *key);
 /* All of a file, NUL-terminated, from malloc(). */
 char *slurp(const char *path);
 long long sys_mshare(const char *name);
-/* Waits, at most about 10 s, until the file of /sys/kernel/mm/mshare says VALUE. */
+/* Waits, at most a minute or so, until the file of /sys/kernel/mm/mshare says VALUE. */
 bool sys_mshare_becomes(const char *name, long long value);
 /* The number of regions when those that are being freed are gone. */
 long long settled(void);
+/*
+ * Waits, at most a minute or so, until COND is true: for what a worker or another
+ * process does soon, however slow the machine is.  Whether it was.
+ */
+#define BECOMES(cond) ({							\
+	int __tries = 0;							\
+	bool __is;								\
+										\
+	while (!(__is = (cond)) && ++__tries < 6000)				\
+		sleep_ms(10);							\
+	__is;									\
+})
 
 /* The line of ADDR in /proc/self/maps or its block in smaps; "" if none; from malloc(). */
 char *maps_line(const void *addr);
@@ -137,11 +156,13 @@ struct snap snap_take(int fd, const void *addr, uint64_t length);
 /* Says on stderr what differs. */
 bool snap_same(const struct snap *before, const struct snap *after);
 
+/* What our page map says of PAGES pages; false if it cannot be read. */
+bool page_map(const void *addr, uint64_t *entries, uint64_t pages);
 bool pin(int cpu);
 int cpus(void);
 void sleep_ms(int ms);
-/* Spins until the flag is set, at most about SECONDS; false at the time-out. */
-bool await(const volatile int *flag, int seconds);
+/* Spins until the flag is set; false if that does not happen for two minutes. */
+bool await(const volatile int *flag);
 /* Waits for a child: its exit status, or 256 + its signal. */
 int wait_for(pid_t pid);
 #define KILLED_BY(sig)	(256 + (sig))
@@ -204,10 +225,6 @@ bool cpu_has(const char *flag);
 	}									\
 	EXPECT_EQ(0, wait_for(__pid));						\
 } while (0)
-
-/* The emulated machines are slow, the debug kernel more so. */
-#undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	120
 #endif
 
 #endif /* MST_H */

@@ -219,6 +219,32 @@ TEST(RLIMIT_AS_counts_whole_slots)
 	});
 }
 
+TEST(a_process_has_at_most_200_attachments)
+{
+	int fd = region_with_page(), count = 0, i;
+	char *addr[300], *again;
+
+	ASSERT_LE(0, fd);
+	while (count < 300 && (addr[count] = mshare_attach(fd, NULL, 0)) != MAP_FAILED)
+		count++;
+	ASSERT_EQ(ENOMEM, errno);
+	EXPECT_EQ(200, count);
+	fill(addr[0], PAGE, 1);
+	EXPECT_EQ(count, stat_of(fd).attachments);
+	/* A child has as many, and it is their number and not the last place. */
+	IN_CHILD({
+		for (i = 0; i < count; i++)
+			CHILD_CHECK(!wrong(addr[i], PAGE, 1));
+		CHILD_CHECK(mshare_attach(fd, NULL, 0) == MAP_FAILED && errno == ENOMEM);
+	});
+	ASSERT_OK(mshare_detach(addr[count / 2], 0));
+	again = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, again);
+	addr[count / 2] = again;
+	for (i = 0; i < count; i++)
+		ASSERT_OK(mshare_detach(addr[i], 0));
+}
+
 TEST(max_map_count_applies)
 {
 	static const char path[] = "/proc/sys/vm/max_map_count";
@@ -428,10 +454,20 @@ TEST(after_detach_the_addresses_are_free_for_others)
 	ASSERT_OK(munmap(other, MIB));
 }
 
+/* Pages that the process has in memory. */
+static long long statm_resident(void)
+{
+	char *text = slurp("/proc/self/statm");
+	long long pages = atoll(strchr(text, ' '));
+
+	free(text);
+	return pages;
+}
+
 TEST(the_attachment_counts_in_VmSize_but_not_in_VmRSS)
 {
 	int fd = region(GIB);
-	long long size, rss;
+	long long size, rss, pages;
 	char *addr;
 
 	ASSERT_LE(0, fd);
@@ -441,8 +477,11 @@ TEST(the_attachment_counts_in_VmSize_but_not_in_VmRSS)
 	ASSERT_NE(MAP_FAILED, addr);
 	EXPECT_EQ(SLOT / KIB, file_key("/proc/self/status", "VmSize:") - size);
 	rss = file_key("/proc/self/status", "VmRSS:");
+	pages = statm_resident();
+	EXPECT_LT(0, pages);
 	fill(addr, 16 * MIB, 1);
 	EXPECT_GT(1024, file_key("/proc/self/status", "VmRSS:") - rss);
+	EXPECT_GT(MIB / PAGE, statm_resident() - pages);
 	EXPECT_EQ(16 * MIB, stat_of(fd).resident);
 	ASSERT_OK(mshare_detach(addr, 0));
 	EXPECT_GT(1024, file_key("/proc/self/status", "VmSize:") - size);

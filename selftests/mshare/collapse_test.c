@@ -29,8 +29,8 @@ FIXTURE_SETUP(collapse)
 	ASSERT_NE(NULL, self->addr);
 	self->file = memfd(SIZE, 0);
 	ASSERT_LE(0, self->file);
-	/* Where huge pages of the file would fit. */
-	self->plain = mmap((void *)(WINDOW_END - SLOT), SIZE, RW, MAP_SHARED | MAP_FIXED_NOREPLACE,
+	/* Where huge pages of the file would fit, and no region. */
+	self->plain = mmap((void *)(20 * SLOT), SIZE, RW, MAP_SHARED | MAP_FIXED_NOREPLACE,
 			   self->file, 0);
 	ASSERT_NE(MAP_FAILED, self->plain);
 	ASSERT_EQ(0, map_file(self->fd, 0, SIZE, RW, self->file));

@@ -473,6 +473,17 @@ ERROR("mshare_attach ENOMEM: no free slots")
 	FAILS(mshare_attach(w->other, NULL, 0));
 }
 
+ERROR("mshare_attach ENOMEM: 200 attachments")
+{
+	int i;
+
+	w->other = region(PAGE);
+	for (i = 1; i < 200; i++)
+		NEED(mshare_attach(w->other, NULL, 0) != MAP_FAILED);
+	FAILS(mshare_attach(w->fd, NULL, 0));
+	FAILS(mshare_attach(w->other, NULL, 0));
+}
+
 ERROR("mshare_attach ENOMEM: max_map_count")
 {
 	FAILS(WITH_NUMBER(MAX_MAP_COUNT, 5, mshare_attach(w->fd, NULL, 0)));
@@ -1226,6 +1237,20 @@ ERROR("mshare_advise EFAULT: populate past the end of a file")
 	NEED(map_file(w->fd, FREE, PAGE, RW, file) == FREE);
 	FAILS(mshare_advise(w->fd, FREE, PAGE, MADV_POPULATE_READ, 0));
 	FAILS(mshare_advise(w->fd, FREE, PAGE, MADV_POPULATE_WRITE, 0));
+}
+
+ERROR("mshare_advise EFAULT: populate without a huge page")
+{
+	long long all;
+
+	/* One more than there are. */
+	NEED(huge_pages(HUGE, 1));
+	all = HUGE * read_number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages");
+	NEED(map_obj(w->fd, FREE, all + HUGE, RW, ANON | MAP_HUGETLB | MAP_NORESERVE, -1, 0) ==
+	     FREE);
+	NEED(!mshare_advise(w->fd, FREE, all, MADV_POPULATE_WRITE, 0));
+	FAILS(mshare_advise(w->fd, FREE + all, HUGE, MADV_POPULATE_READ, 0));
+	FAILS(mshare_advise(w->fd, FREE + all, HUGE, MADV_POPULATE_WRITE, 0));
 }
 
 ERROR("mshare_advise EHWPOISON: populate of a poisoned page")

@@ -104,7 +104,7 @@ TEST_F(futex, wakes_at_another_address_in_another_process)
 		_exit(0);
 	}
 	ASSERT_OK(mshare_detach(self->b, 0));
-	ASSERT_TRUE(await(flag, 30));
+	ASSERT_TRUE(await(flag));
 	EXPECT_EQ(1, UNTIL(1, futex(self->a + 64, FUTEX_WAKE, 1, 0)));
 	EXPECT_EQ(0, wait_for(pid));
 }
@@ -254,7 +254,7 @@ static void owner_dies(struct __test_metadata *_metadata, FIXTURE_DATA(futex) *s
 			kill(getpid(), SIGKILL);
 		_exit(0);
 	}
-	ASSERT_TRUE(await(flag, 30));
+	ASSERT_TRUE(await(flag));
 	waiter = fork();
 	ASSERT_LE(0, waiter);
 	if (!waiter) {

@@ -46,13 +46,9 @@ static int signal_of(volatile char *addr)
 /* The page frame behind an address of ours that is there; 0 if that is not told. */
 static uint64_t frame_of(const void *addr)
 {
-	int map = open("/proc/self/pagemap", O_RDONLY);
-	uint64_t entry = 0;
+	uint64_t entry;
 
-	if (pread(map, &entry, 8, (uintptr_t)addr / PAGE * 8) != 8)
-		entry = 0;
-	close(map);
-	return entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
+	return page_map(addr, &entry, 1) && entry >> 63 ? entry & ((1ULL << 55) - 1) : 0;
 }
 
 FIXTURE(hwpoison) {
@@ -193,7 +189,7 @@ TEST_F(hwpoison, who_touches_it_gets_SIGBUS_and_nobody_else)
 		CHILD_CHECK(info.si_code == BUS_MCEERR_AR && info.si_addr == addr + page);
 		_exit(0);
 	}
-	ASSERT_TRUE(await(ready, 30));
+	ASSERT_TRUE(await(ready));
 	ASSERT_TRUE(write_number(INJECT, frame));
 	close(go[1]);
 	is_poisoned(_metadata, self->addr, page);

@@ -202,7 +202,7 @@ FIXTURE_SETUP(io)
 		for (;;)
 			pause();
 	}
-	ASSERT_TRUE(await(ready, 60));
+	ASSERT_TRUE(await(ready));
 }
 
 /* The content of both windows, through everything that shows it. */

@@ -144,8 +144,7 @@ FIXTURE_TEARDOWN(locks)
 	close(self->fd);
 	close(self->file);
 	/* Freed by a worker, which is what keeps the file system busy. */
-	for (int i = 0; i < 100 && umount(self->dir); i++)
-		sleep_ms(100);
+	BECOMES(!umount(self->dir));
 	rmdir(self->dir);
 	ioctl(self->nbd, NBD_DISCONNECT);
 	pthread_join(self->kernel, NULL);
@@ -214,9 +213,9 @@ static void not_delayed(struct __test_metadata *_metadata, char *addr, int fd,
 
 	*accessor = (struct worker){ .work = access, .addr = addr };
 	ASSERT_OK(pthread_create(&accessor->thread, NULL, work, accessor));
-	ASSERT_TRUE(await(&control->held, 20));
+	ASSERT_TRUE(await(&control->held));
 	ASSERT_OK(pthread_create(&changer.thread, NULL, work, &changer));
-	EXPECT_TRUE(await(&changer.done, 20)) {
+	EXPECT_TRUE(await(&changer.done)) {
 		TH_LOG("it waits for a fault that waits for a device");
 	}
 	EXPECT_FALSE(accessor->done);
@@ -287,7 +286,7 @@ TEST_F(locks, a_process_that_waits_can_be_killed)
 		try_load(self->addr);
 		_exit(1);
 	}
-	ASSERT_TRUE(await(&control->held, 20));
+	ASSERT_TRUE(await(&control->held));
 	ASSERT_OK(kill(pid, SIGKILL));
 	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
 	EXPECT_TRUE(control->hold);
@@ -321,7 +320,7 @@ TEST(faults_take_vma_locks_only)
 			++*(volatile int *)rounds;
 		}
 	}
-	ASSERT_TRUE(await(rounds, 20));
+	ASSERT_TRUE(await(rounds));
 
 	long long success = file_key("/proc/vmstat", "vma_lock_success");
 	long long retry = file_key("/proc/vmstat", "vma_lock_retry");

@@ -696,12 +696,12 @@ TEST_F(map, mapping_is_visible_at_once_in_attached_processes)
 	if (!pid) {
 		CHILD_CHECK(try_load(self->addr) == FAULT_MAPERR);
 		flag[0] = 1;
-		CHILD_CHECK(await(&flag[1], 30));
+		CHILD_CHECK(await(&flag[1]));
 		CHILD_CHECK(self->addr[0] == 0);
 		self->addr[0] = 7;
 		_exit(0);
 	}
-	ASSERT_TRUE(await(&flag[0], 30));
+	ASSERT_TRUE(await(&flag[0]));
 	ASSERT_EQ(0, map_anon(self->fd, 0, PAGE, RW));
 	flag[1] = 1;
 	EXPECT_EQ(0, wait_for(pid));

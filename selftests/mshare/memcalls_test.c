@@ -185,6 +185,15 @@ TEST_F(memcalls, mprotect_and_pkey_mprotect)
 	EACH_PLACE(false, EXPECT_ERR(EACCES, syscall(SYS_pkey_mprotect, at, length,
 						     PROT_READ | PROT_EXEC, -1)));
 	EXPECT_OK(mprotect(self->addr, 0, PROT_READ));
+	/* Nor would a read-only attachment become one for writing. */
+	IN_CHILD({
+		char *addr = mshare_attach(self->fd, NULL, MSHARE_ATTACH_RDONLY);
+
+		CHILD_CHECK(addr != MAP_FAILED);
+		CHILD_CHECK(mprotect(addr, SLOT, RW) == -1 && errno == EACCES);
+		CHILD_CHECK(mprotect(addr, PAGE, RW) == -1 && errno == EACCES);
+		CHILD_CHECK(mprotect(addr, SLOT, PROT_READ) == -1 && errno == EINVAL);
+	});
 }
 
 TEST_F(memcalls, mremap)
@@ -222,6 +231,15 @@ TEST_F(memcalls, mlock_and_munlock)
 	EACH_PLACE(false, EXPECT_ERR(EINVAL, mlock2(at, length, MLOCK_ONFAULT)));
 	EACH_PLACE(false, EXPECT_ERR(EINVAL, munlock(at, length)));
 	EXPECT_OK(mlock(self->addr, 0));
+	/* Past the caller's limit: an earlier check. */
+	IN_CHILD({
+		struct rlimit some = { MIB, MIB };
+
+		CHILD_CHECK(!setrlimit(RLIMIT_MEMLOCK, &some));
+		CHILD_CHECK(!setresuid(1000, 1000, 1000));
+		CHILD_CHECK(mlock(self->addr, 2 * MIB) == -1 && errno == ENOMEM);
+		CHILD_CHECK(mlock(self->addr, PAGE) == -1 && errno == EINVAL);
+	});
 }
 
 TEST_F(memcalls, remap_file_pages)
@@ -320,7 +338,7 @@ TEST_F(memcalls, mbind)
 						     &node0, 64, MPOL_MF_MOVE)));
 	EACH_PLACE(false, EXPECT_EQ(-1, syscall(SYS_mbind, at, length, MPOL_PREFERRED, &node0, 64,
 						MPOL_MF_MOVE | MPOL_MF_STRICT)));
-	EXPECT_OK(syscall(SYS_mbind, self->addr, SLOT, MPOL_DEFAULT, NULL, 0, 0));
+	EACH_PLACE(false, EXPECT_OK(syscall(SYS_mbind, at, length, MPOL_DEFAULT, NULL, 0, 0)));
 }
 
 TEST_F(memcalls, mlockall_and_munlockall)

@@ -9,6 +9,7 @@
 
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -39,34 +40,93 @@ FIXTURE_TEARDOWN(oom)
 	EXPECT_OK(mshare_detach(self->addr, 0));
 }
 
+/* Pins as many pages as it can, and returns what the last attempt did. */
+static ssize_t pin_pages(const int *ends, char *addr, size_t length)
+{
+	struct iovec iov = { .iov_base = addr, .iov_len = length };
+	ssize_t done;
+
+	do {
+		done = vmsplice(ends[1], &iov, 1, SPLICE_F_NONBLOCK);
+		iov.iov_base = (char *)iov.iov_base + done;
+		iov.iov_len -= done;
+	} while (done > 0 && iov.iov_len);
+	return done;
+}
+
+/* With room for pages of so many bytes. */
+static bool big_pipe(int *ends, size_t length)
+{
+	return !pipe(ends) && fcntl(ends[1], F_SETPIPE_SZ, length) >= (int)length;
+}
+
+/* Stores into one page after the other up to END, until one faults. */
+static int store_until(char *addr, uint64_t *offset, uint64_t end)
+{
+	int fault = 0;
+
+	for (; *offset < end && !fault; *offset += PAGE)
+		fault = try_store(addr + *offset, 1);
+	return fault;
+}
+
 TEST_F(oom, an_access_from_outside_gets_SIGBUS)
 {
 	time_t start = time(NULL);
-	uint64_t i;
-	int fault = 0;
+	uint64_t i = 0;
 
 	ASSERT_EQ(0, map_anon(self->fd, 0, 16 * MIB, RW));
-	for (i = 0; i < 16 * MIB && !fault; i += PAGE)
-		fault = try_store(self->addr + i, 1);
-	EXPECT_EQ(SIGBUS, fault >> 8);
+	EXPECT_EQ(SIGBUS, store_until(self->addr, &i, 16 * MIB) >> 8);
 	EXPECT_LT(4 * MIB, i);
 	/* It never spins. */
 	EXPECT_GE(60, time(NULL) - start);
 	/* And again, but for what a CPU had charged in advance. */
-	for (fault = 0; i < 16 * MIB && !fault; i += PAGE)
-		fault = try_store(self->addr + i, 1);
-	EXPECT_EQ(SIGBUS, fault >> 8);
+	EXPECT_EQ(SIGBUS, store_until(self->addr, &i, 16 * MIB) >> 8);
+}
+
+/* Alone in the cgroup, and no candidate: as if it were outside. */
+TEST_F(oom, whom_the_OOM_killer_must_not_choose_gets_SIGBUS)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, 16 * MIB, RW));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		uint64_t i = 0;
+		int ends[2];
+
+		alarm(60);
+		/* Memory of its own it could not have there either, and would spin. */
+		CHILD_CHECK(big_pipe(ends, MIB) && !mlockall(MCL_CURRENT));
+		CHILD_CHECK(write_text("/proc/self/oom_score_adj", "-1000"));
+		CHILD_CHECK(write_text(cgroup_file(self->dir, "cgroup.procs"), "0"));
+		CHILD_CHECK(store_until(self->addr, &i, 16 * MIB) >> 8 == SIGBUS);
+		CHILD_CHECK(i > 4 * MIB);
+		CHILD_CHECK(pin_pages(ends, self->addr + 15 * MIB, MIB) < 0 && errno == EFAULT);
+		_exit(0);
+	}
+	EXPECT_EQ(0, wait_for(pid));
 }
 
 TEST_F(oom, the_kernel_gets_EFAULT_and_populate_ENOMEM)
 {
-	int zero = open("/dev/zero", O_RDONLY);
+	int zero = open("/dev/zero", O_RDONLY), ends[2];
+	uint64_t resident;
 	ssize_t done;
 
+	ASSERT_TRUE(big_pipe(ends, MIB));
 	ASSERT_EQ(0, map_anon(self->fd, 0, 16 * MIB, RW));
 	done = read(zero, self->addr, 16 * MIB);
 	EXPECT_GT(16 * MIB, done);
+	/* Until nothing is left that a CPU had charged in advance. */
+	do {
+		resident = stat_of(self->fd).resident;
+		mshare_advise(self->fd, 0, 16 * MIB, MADV_POPULATE_WRITE, 0);
+	} while (stat_of(self->fd).resident != resident);
+	EXPECT_GT(15 * MIB, resident);
 	EXPECT_ERR(EFAULT, read(zero, self->addr + 15 * MIB, MIB));
+	EXPECT_ERR(EFAULT, pin_pages(ends, self->addr + 15 * MIB, MIB));
 	EXPECT_ERR(ENOMEM, mshare_advise(self->fd, 0, 16 * MIB, MADV_POPULATE_WRITE, 0));
 	/* MAP_POPULATE fails in silence. */
 	EXPECT_EQ(32 * MIB, map_obj(self->fd, 32 * MIB, 16 * MIB, RW,
@@ -216,6 +276,65 @@ TEST(an_owner_dies_and_its_region_with_it)
 	EXPECT_GE(4 * MIB, read_number(cgroup_file(dir, "memory.current")));
 	ASSERT_OK(close(fd));
 	EXPECT_EQ(0, settled());
+	EXPECT_OK(rmdir(dir));
+}
+
+/* What the OOM killer waits for, again and again. */
+static void attach_and_detach(void)
+{
+	int fd = region(PAGE);
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CHILD_CHECK(fd >= 0);
+	for (;;) {
+		char *addr = mshare_attach(fd, NULL, 0);
+
+		CHILD_CHECK(addr != MAP_FAILED && !mshare_detach(addr, 0));
+		sleep_ms(20);
+	}
+}
+
+static void create_and_close(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		CHILD_CHECK(!close(region(PAGE)));
+}
+
+TEST(who_lets_go_of_regions_all_the_time_does_not_stop_the_oom_killer)
+{
+	time_t start = time(NULL);
+	pid_t pid, others[2];
+	char dir[64];
+	int i;
+
+	if (!cgroup_make(dir, sizeof(dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	ASSERT_TRUE(write_text(cgroup_file(dir, "memory.swap.max"), "0"));
+	ASSERT_TRUE(write_number(cgroup_file(dir, "memory.max"), 32 * MIB));
+	for (i = 0; i < 2; i++) {
+		others[i] = fork();
+		ASSERT_LE(0, others[i]);
+		if (!others[i] && i)
+			create_and_close();
+		else if (!others[i])
+			attach_and_detach();
+	}
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+		fill(malloc(64 * MIB), 64 * MIB, 1);
+		_exit(0);
+	}
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
+	TH_LOG("after %d s", (int)(time(NULL) - start));
+	EXPECT_GE(60, time(NULL) - start);
+	for (i = 0; i < 2; i++) {
+		kill(others[i], SIGKILL);
+		EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(others[i]));
+	}
 	EXPECT_OK(rmdir(dir));
 }
 

@@ -5,6 +5,7 @@
 #include "mst.h"
 
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -29,6 +30,7 @@ static void new_owner(struct __test_metadata *_metadata, FIXTURE_DATA(owner) *se
 		int fd = mshare_create("owned", MSHARE_OWNED);
 		char *addr;
 
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB));
 		addr = mshare_attach(fd, NULL, 0);
 		CHILD_CHECK(addr != MAP_FAILED && map_anon(fd, 0, MIB, RW) == 0);
@@ -64,7 +66,7 @@ static bool dies(int fd)
 {
 	int i;
 
-	for (i = 0; i < 200; i++) {
+	for (i = 0; i < 3000; i++) {
 		if (stat_of(fd).flags & MSHARE_STAT_DEAD)
 			return true;
 		sleep_ms(20);
@@ -75,25 +77,23 @@ static bool dies(int fd)
 /* Translations already made go away soon after, not necessarily before. */
 static int fault_soon(char *addr)
 {
-	int i, fault = FAULT_NONE;
+	int fault;
 
-	for (i = 0; i < 500 && fault == FAULT_NONE; i++) {
-		fault = try_load(addr);
-		if (fault == FAULT_NONE)
-			sleep_ms(10);
-	}
+	BECOMES((fault = try_load(addr)) != FAULT_NONE);
 	return fault;
 }
 
 static void is_dead(struct __test_metadata *_metadata, FIXTURE_DATA(owner) *self)
 {
 	struct stat st;
-	int i;
 
 	ASSERT_TRUE(dies(self->fd));
 	EXPECT_EQ(SIGBUS, fault_soon(self->addr) >> 8);
 	EXPECT_EQ(SIGBUS, fault_soon(self->addr + MIB - 1) >> 8);
 	EXPECT_EQ(SIGBUS, try_store(self->addr, 1) >> 8);
+	/* Where no object was, too. */
+	EXPECT_EQ(SIGBUS, try_load(self->addr + 8 * MIB) >> 8);
+	EXPECT_EQ(SIGBUS, try_store(self->addr + 2 * GIB, 1) >> 8);
 	EXPECT_ERR(EOWNERDEAD, mshare_attach(self->fd, NULL, 0));
 	EXPECT_ERR(EOWNERDEAD, map_anon(self->fd, 8 * MIB, PAGE, RW));
 	EXPECT_ERR(EOWNERDEAD, mshare_unmap(self->fd, 0, PAGE, 0));
@@ -104,9 +104,7 @@ static void is_dead(struct __test_metadata *_metadata, FIXTURE_DATA(owner) *self
 	EXPECT_OK(fstat(self->fd, &st));
 	EXPECT_EQ(GIB, st.st_size);
 	/* Its memory is given back though we hold on to it. */
-	for (i = 0; i < 500 && stat_of(self->fd).resident; i++)
-		sleep_ms(10);
-	EXPECT_EQ(0, stat_of(self->fd).resident);
+	EXPECT_TRUE(BECOMES(!stat_of(self->fd).resident));
 	IN_CHILD({
 		CHILD_CHECK(try_load(self->addr) >> 8 == SIGBUS);
 		CHILD_CHECK(!munmap(self->addr, SLOT));
@@ -185,6 +183,7 @@ static pid_t until_dead(FIXTURE_DATA(owner) *self, volatile int *flag, int popul
 
 	if (pid)
 		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (i = 0; !ret; i++) {
 		if (populate) {
 			mshare_advise(self->fd, offset, length, MADV_DONTNEED, 0);
@@ -224,13 +223,13 @@ TEST_F(owner, the_memory_goes_while_another_process_protects_it)
 		EXPECT_LE(shmem + 250 * 1024, meminfo("Shmem:"));
 		pid = until_dead(self, flag, 0, 64 * MIB, BIG);
 		ASSERT_LE(0, pid);
-		ASSERT_TRUE(await(flag, 30));
+		ASSERT_TRUE(await(flag));
 		sleep_ms(10 + round);
 		kill(self->owner, SIGKILL);
 		ASSERT_TRUE(dies(self->fd));
-		ASSERT_TRUE(await(&flag[1], 30));
+		ASSERT_TRUE(await(&flag[1]));
 		EXPECT_EQ(EOWNERDEAD, flag[1]);
-		for (i = 0; i < 200 && meminfo("Shmem:") > shmem + 2048; i++)
+		for (i = 0; i < 1200 && meminfo("Shmem:") > shmem + 2048; i++)
 			sleep_ms(50);
 		/* Though two processes still have it attached. */
 		EXPECT_GE(shmem + 2048, meminfo("Shmem:"));
@@ -262,11 +261,11 @@ TEST_F(owner, nothing_comes_back_while_another_process_populates_it)
 		ASSERT_EQ(64 * MIB, map_file(self->fd, 64 * MIB, 16 * MIB, RW, file));
 		pid = until_dead(self, flag, 1, 64 * MIB, 16 * MIB);
 		ASSERT_LE(0, pid);
-		ASSERT_TRUE(await(flag, 30));
+		ASSERT_TRUE(await(flag));
 		sleep_ms(10 + 7 * round);
 		kill(self->owner, SIGKILL);
 		ASSERT_TRUE(dies(self->fd));
-		ASSERT_TRUE(await(&flag[1], 30));
+		ASSERT_TRUE(await(&flag[1]));
 		EXPECT_EQ(EOWNERDEAD, flag[1]);
 		EXPECT_EQ(SIGBUS, fault_soon(self->addr + 64 * MIB) >> 8);
 		for (i = 0; i < 16 * MIB; i += PAGE)
@@ -317,7 +316,7 @@ static void *outlives_the_leader(void *arg)
 
 TEST(the_leader_may_exit_before_the_last_thread)
 {
-	int pair[2], fd, i;
+	int pair[2], fd;
 	char *addr, path[64];
 	pid_t pid;
 
@@ -338,9 +337,7 @@ TEST(the_leader_may_exit_before_the_last_thread)
 	addr = mshare_attach(fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, addr);
 	sprintf(path, "/proc/%d/status", pid);
-	for (i = 0; i < 200 && !strstr(slurp(path), "Z (zombie)"); i++)
-		sleep_ms(10);
-	EXPECT_TRUE(!!strstr(slurp(path), "Z (zombie)"));
+	EXPECT_TRUE(BECOMES(strstr(slurp(path), "Z (zombie)")));
 	EXPECT_EQ(MSHARE_STAT_OWNED, stat_of(fd).flags);
 	EXPECT_EQ(FAULT_NONE, try_store(addr, 1));
 	ASSERT_EQ(1, write(pair[1], "x", 1));
@@ -425,8 +422,7 @@ TEST(what_was_stored_before_the_end_is_in_the_file)
 			if (!storer[i])
 				stores_until_dead(log, fd, i);
 		}
-		for (i = 0; i < 1000 && !(log->stored[0] && log->stored[1]); i++)
-			sleep_ms(10);
+		BECOMES(log->stored[0] && log->stored[1]);
 		/* So that it ends in the middle of pages that are read-only, and others. */
 		ASSERT_OK(sync_file_range(file, 0, 0, SYNC_FILE_RANGE_WRITE));
 		sleep_ms(round);

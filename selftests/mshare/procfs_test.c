@@ -176,6 +176,38 @@ TEST(perf_sees_no_mmap_events_of_objects)
 	EXPECT_EQ(head, ring->data_head);
 }
 
+TEST(perf_sees_faults_at_the_addresses_of_the_guest)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
+		.config = PERF_COUNT_SW_PAGE_FAULTS_MIN,
+		.sample_period = 1, .sample_type = PERF_SAMPLE_ADDR,
+	};
+	int event = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0), fd = region(GIB);
+	struct { struct perf_event_header header; uint64_t addr; } *sample;
+	struct perf_event_mmap_page *ring;
+	uint64_t head;
+	char *addr;
+
+	if (event < 0)
+		SKIP(return, "no perf events: %m");
+	ring = mmap(NULL, 9 * PAGE, RW, MAP_SHARED, event, 0);
+	ASSERT_NE(MAP_FAILED, ring);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_anon(fd, 0, MIB, RW));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	head = ring->data_head;
+	addr[5 * PAGE + 1] = 1;
+	ASSERT_EQ(head + sizeof(*sample), ring->data_head);
+	sample = (void *)((char *)ring + ring->data_offset + head);
+	EXPECT_EQ(PERF_RECORD_SAMPLE, sample->header.type);
+	EXPECT_EQ((uintptr_t)(addr + 5 * PAGE + 1), sample->addr);
+	ASSERT_OK(mshare_detach(addr, 0));
+	close(fd);
+	close(event);
+}
+
 /* The score is in thousandths of the memory of the machine, two thirds of them. */
 static long long oom_score(void)
 {
@@ -214,6 +246,28 @@ TEST(who_is_attached_has_all_of_the_region_in_the_oom_score)
 	EXPECT_LE(low + 38, oom_score());
 	ASSERT_OK(mshare_detach(addr[1], 0));
 	EXPECT_GE(low + 2, oom_score());
+}
+
+TEST(page_tables_of_a_region_count_in_the_oom_score)
+{
+	/* A page and its table, so many times. */
+	uint64_t pages = meminfo("MemTotal:") * KIB / 32 / PAGE, i;
+	int fd = region(SLOT), low = oom_score();
+	char *addr;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_obj(fd, 0, pages * 2 * MIB, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+			     -1, 0));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	for (i = 0; i < pages; i++)
+		addr[i * 2 * MIB] = 1;
+	EXPECT_EQ(pages * PAGE, stat_of(fd).resident);
+	/* 1000 / 16 * 2 / 3 */
+	EXPECT_LE(low + 38, oom_score());
+	EXPECT_GE(low + 46, oom_score());
+	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(close(fd));
 }
 
 TEST(an_owner_has_all_of_its_region_in_the_oom_score_and_nobody_else)

@@ -152,12 +152,12 @@ TEST_F(protect, is_in_force_in_every_process)
 		self->addr[0] = 1;
 		second[PAGE] = 1;
 		flag[0] = 1;
-		CHILD_CHECK(await(&flag[1], 30));
+		CHILD_CHECK(await(&flag[1]));
 		CHILD_CHECK(try_store(second + PAGE, 1) == FAULT_ACCERR);
 		CHILD_CHECK(try_store(self->addr, 1) == FAULT_ACCERR);
 		_exit(0);
 	}
-	ASSERT_TRUE(await(&flag[0], 30));
+	ASSERT_TRUE(await(&flag[0]));
 	ASSERT_OK(mshare_protect(self->fd, 0, MIB, PROT_READ, 0));
 	flag[1] = 1;
 	EXPECT_EQ(0, wait_for(pid));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reclaim and swap take the pages of a region while processes use it: words keep
- * their values, and what is in use is spared.
+ * Reclaim, swap and compaction take the pages of a region while processes use it:
+ * words keep their values, and what is in use is spared.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -135,7 +135,10 @@ TEST_F(reclaim, words_stay_in_a_cgroup_that_is_too_small)
 	crew = crew_start(self->fd, 0, SIZE, 2);
 	ASSERT_NE(NULL, crew);
 	ASSERT_TRUE(crew_advances(crew, 1));
-	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), SIZE / 2));
+	/* Whatever is used all the time cannot be taken, and the cgroup be out of memory. */
+	EXPECT_TRUE(crew_pauses(crew));
+	EXPECT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), SIZE / 2));
+	crew_continues(crew);
 	EXPECT_TRUE(crew_advances(crew, 2));
 	EXPECT_LT(0, stat_of(self->fd).swapped);
 	swapped_words_are_right(_metadata, self, crew, in);
@@ -198,29 +201,32 @@ TEST_F(reclaim, words_stay_in_huge_pages_that_are_split_for_swap)
 }
 
 /*
- * A file on a disk: its pages are written and dropped while they are changed.
+ * A file on a disk: its pages are written and dropped while they are changed.  Not a
+ * small one: where all that is there was used just now, a cgroup is out of memory.
  */
+#define FILE_SIZE	(4 * SIZE)
+
 TEST_F(reclaim, words_stay_in_a_file_that_does_not_fit)
 {
-	char *zeros = calloc(1, SIZE);
+	char *zeros = calloc(1, FILE_SIZE);
 	int file = ext4_file(0);
 	struct crew *crew;
 	long long stolen;
 
 	if (file < 0)
 		SKIP(return, NO_DISK);
-	ASSERT_EQ(SIZE, pwrite(file, zeros, SIZE, 0));
+	ASSERT_EQ(FILE_SIZE, pwrite(file, zeros, FILE_SIZE, 0));
 	ASSERT_OK(fsync(file));
 	ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
-	ASSERT_EQ(0, map_file(self->fd, 0, SIZE, RW, file));
+	ASSERT_EQ(0, map_file(self->fd, 0, FILE_SIZE, RW, file));
 	stolen = file_key(cgroup_file(self->dir, "memory.stat"), "pgsteal ");
-	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), SIZE / 2));
-	crew = crew_start(self->fd, 0, SIZE, 2);
+	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), FILE_SIZE / 2));
+	crew = crew_start(self->fd, 0, FILE_SIZE, 2);
 	ASSERT_NE(NULL, crew);
 	EXPECT_TRUE(crew_advances(crew, 2));
 	EXPECT_LT(stolen + 512, file_key(cgroup_file(self->dir, "memory.stat"), "pgsteal "));
 	EXPECT_EQ(0, crew_ends(crew, self->addr));
-	ASSERT_OK(mshare_unmap(self->fd, 0, SIZE, 0));
+	ASSERT_OK(mshare_unmap(self->fd, 0, FILE_SIZE, 0));
 	ASSERT_OK(close(file));
 }
 
@@ -321,6 +327,97 @@ TEST_F(reclaim, who_brings_pages_back_from_swap_does_not_pay)
 	EXPECT_EQ(0, stat_of(self->fd).swapped);
 	EXPECT_LE(full - (long long)MIB, read_number(cgroup_file(self->dir, "memory.current")));
 	EXPECT_OK(rmdir(others));
+}
+
+TEST(what_is_in_swap_counts_in_the_oom_score)
+{
+	uint64_t length = meminfo("MemTotal:") * KIB / 32 / MIB * MIB;
+	int zram = zram_swap(2 * length), fd = region(GIB), i;
+	long long low, score;
+	char *addr;
+
+	if (zram < 0)
+		SKIP(return, "no swap (zram, mkswap): %m");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_anon(fd, 0, length, RW));
+	low = read_number("/proc/self/oom_score");
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	fill(addr, length, 1);
+	score = read_number("/proc/self/oom_score");
+	/* 1000 / 32 * 2 / 3, less what the swap space adds to all memory. */
+	EXPECT_LE(low + 16, score);
+	for (i = 0; i < 10 && stat_of(fd).swapped < length / 4 * 3; i++)
+		ASSERT_OK(mshare_advise(fd, 0, length, MADV_PAGEOUT, 0));
+	EXPECT_LE(length / 4 * 3, stat_of(fd).swapped);
+	EXPECT_LE(score - 2, read_number("/proc/self/oom_score"));
+	EXPECT_GE(score + 2, read_number("/proc/self/oom_score"));
+	ASSERT_OK(mshare_unmap(fd, 0, length, 0));
+	EXPECT_GE(low + 2, read_number("/proc/self/oom_score"));
+	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(close(fd));
+	EXPECT_TRUE(zram_off(zram));
+}
+
+/*
+ * The entries of the pages in our page map; false if one is not there, but for a
+ * page that is on its way just now.
+ */
+static bool frames_of(const char *addr, uint64_t *frame, uint64_t pages)
+{
+	uint64_t i = 0;
+	int tries;
+
+	for (tries = 0; tries < 100 && i < pages; tries++) {
+		if (!page_map(addr, frame, pages))
+			break;
+		for (i = 0; i < pages && frame[i] >> 63; i++)
+			;
+		if (i < pages)
+			sleep_ms(10);
+	}
+	return i == pages;
+}
+
+/*
+ * Compaction goes from the start of memory to its end and fills the end, where the
+ * other pages of more than half of memory have been given back: wherever it was that
+ * they lay, most of ours have to move.
+ */
+TEST(words_stay_when_memory_is_compacted)
+{
+	const uint64_t pages = SIZE / PAGE;
+	uint64_t step = meminfo("MemFree:") * 1024 / 5 * 3 / pages / PAGE * PAGE;
+	int file = memfd(SIZE, 0), filler = memfd(step * pages, 0), fd = region(GIB);
+	static uint64_t before[SIZE / PAGE], after[SIZE / PAGE];
+	uint64_t i, moved = 0;
+	struct crew *crew;
+	char *addr;
+
+	ASSERT_LT(0, step);
+	for (i = 0; i < pages; i++) {
+		ASSERT_OK(fallocate(filler, 0, i * step, step));
+		ASSERT_OK(fallocate(file, 0, i * PAGE, PAGE));
+	}
+	ASSERT_OK(close(filler));
+	ASSERT_EQ(0, map_file(fd, 0, SIZE, RW, file));
+	ASSERT_OK(close(file));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	crew = crew_start(fd, 0, SIZE, 2);
+	ASSERT_NE(NULL, crew);
+	ASSERT_TRUE(crew_advances(crew, 1));
+	ASSERT_TRUE(frames_of(addr, before, pages));
+	ASSERT_TRUE(write_text("/proc/sys/vm/compact_memory", "1"));
+	EXPECT_TRUE(crew_advances(crew, 1));
+	ASSERT_TRUE(frames_of(addr, after, pages));
+	for (i = 0; i < pages; i++)
+		moved += before[i] != after[i];
+	TH_LOG("of %llu pages %llu moved", (unsigned long long)pages, (unsigned long long)moved);
+	EXPECT_LT(pages / 2, moved);
+	EXPECT_EQ(0, crew_ends(crew, addr));
+	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(close(fd));
 }
 
 TEST_HARNESS_MAIN

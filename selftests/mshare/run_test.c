@@ -504,17 +504,19 @@ static void on_signal(int sig)
 
 TEST(threads_signals_and_children)
 {
-	const struct itimerval often = { { 0, 5000 }, { 0, 5000 } }, never = { };
 	pthread_t threads[2];
 	int i;
 
 	ASSERT_NE(SIG_ERR, signal(SIGALRM, on_signal));
 	for (i = 0; i < 2; i++)
 		ASSERT_OK(pthread_create(&threads[i], NULL, storm, NULL));
-	ASSERT_OK(setitimer(ITIMER_REAL, &often, NULL));
 	for (i = 0; i < 20; i++) {
-		pid_t child = fork();
+		/* One signal each, sooner and later: of many a slow fork would never end. */
+		const struct itimerval soon = { .it_value.tv_usec = 500 * (i + 1) };
+		pid_t child;
 
+		ASSERT_OK(setitimer(ITIMER_REAL, &soon, NULL));
+		child = fork();
 		ASSERT_LE(0, child);
 		if (!child) {
 			map_and_unmap(0);
@@ -523,7 +525,6 @@ TEST(threads_signals_and_children)
 		}
 		EXPECT_EQ(0, wait_for(child));
 	}
-	setitimer(ITIMER_REAL, &never, NULL);
 	stop = 1;
 	for (i = 0; i < 2; i++)
 		ASSERT_OK(pthread_join(threads[i], NULL));

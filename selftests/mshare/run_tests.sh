@@ -9,7 +9,7 @@
 # "all" is every *_test there but oom_test and nomem_test, for which the kernel
 # prints call traces, numa_test, which needs another machine, and reclaim_test: on
 # the debug kernel pages may be back in use before they have left the swap cache.
-# Environment: MST_TIMEOUT, seconds for a binary (600); MST_SEED, a number for a
+# Environment: MST_TIMEOUT, seconds for a binary (1200); MST_SEED, a number for a
 # random order.
 
 PAGING='attach_test access_test fork_test lifetime_test tlb_test fault_test unmap_test protect_test'
@@ -40,10 +40,29 @@ if [ -n "${MST_SEED:-}" ]; then
 		'BEGIN { srand(seed) } { print rand() "\t" $0 }' | sort -n | cut -f 2)
 fi
 
+limit=${MST_TIMEOUT:-1200}
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 count=0
 failed=0
+
+loops()
+{
+	find /sys/block/loop*/loop -maxdepth 0 2>/dev/null | wc -l
+}
+
+# What a program leaves, regions and disks of memory, goes a little later.  The next
+# one is to begin without it: it may measure memory.
+loops=$(loops)
+settle()
+{
+	left=300
+	while [ $((left -= 1)) -gt 0 ]; do
+		[ "$(loops)" -gt "$loops" ] ||
+			grep -qsvx 0 /sys/kernel/mm/mshare/regions || break
+		sleep 0.2
+	done
+}
 
 # result ok|not-ok DESCRIPTION
 result()
@@ -60,13 +79,14 @@ result()
 echo "TAP version 13"
 for name in "$@"; do
 	name=${name##*/}
+	settle
 	echo "mshare: run $name" >/dev/kmsg 2>/dev/null
 	if [ ! -x "$dir/$name" ]; then
 		result not-ok "$name # there is no $dir/$name"
 		continue
 	fi
 	# On a line of their own even when the program dies in the middle of one.
-	{ timeout -s KILL "${MST_TIMEOUT:-600}" "$dir/$name" 2>&1; echo "$?" >"$tmp/status"; echo; } >"$tmp/out"
+	{ timeout -s KILL "$limit" "$dir/$name" 2>&1; echo "$?" >"$tmp/status"; echo; } >"$tmp/out"
 	status=$(cat "$tmp/status")
 	plan='' seen=0 bad=0
 	while IFS= read -r line; do
@@ -91,7 +111,7 @@ for name in "$@"; do
 	done <"$tmp/out"
 	# The harness ends with 0 if and only if no case failed.
 	if [ "$status" = 137 ]; then
-		result not-ok "$name.the_program_ended_in_time # killed after ${MST_TIMEOUT:-600} s"
+		result not-ok "$name.the_program_ended_in_time # killed after $limit s"
 	elif [ -z "$plan" ] || [ "$plan" != "$seen" ]; then
 		result not-ok "$name.all_cases_ran # status $status, $seen of ${plan:-?} cases"
 	elif [ "$bad" = 0 ] && [ "$status" != 0 ]; then

@@ -37,7 +37,7 @@ static pid_t start(struct __test_metadata *_metadata, int cpu, enum job job, int
 		volatile char *p;
 
 		CHILD_CHECK(pin(cpu));
-		alarm(110);
+		alarm(280);
 		if (job != SPIN) {
 			p = mshare_attach(fd, NULL, 0);
 			CHILD_CHECK(p != MAP_FAILED);
@@ -49,7 +49,7 @@ static pid_t start(struct __test_metadata *_metadata, int cpu, enum job job, int
 		pause();
 		_exit(1);
 	}
-	ASSERT_TRUE(await(ready, 30));
+	ASSERT_TRUE(await(ready));
 	munmap((void *)ready, PAGE);
 	return pid;
 }
@@ -88,7 +88,7 @@ static int rounds(struct __test_metadata *_metadata, int fd, char *at, uint64_t 
 	int done;
 
 	*from = counts();
-	for (done = 0; done < ROUNDS && time(NULL) < end; done++) {
+	for (done = 0; done < ROUNDS && (done < 20 || time(NULL) < end); done++) {
 		ASSERT_EQ(offset, map_anon(fd, offset, PAGE, RW));
 		*(volatile char *)(at + offset) = 1;
 		ASSERT_OK(mshare_unmap(fd, offset, PAGE, 0));
@@ -98,7 +98,6 @@ static int rounds(struct __test_metadata *_metadata, int fd, char *at, uint64_t 
 	       to->ipis[1] - from->ipis[1], to->ipis[2] - from->ipis[2],
 	       to->ipis[3] - from->ipis[3], to->row[1] - from->row[1],
 	       to->row[2] - from->row[2], to->row[3] - from->row[3]);
-	EXPECT_LE(20, done);
 	return done;
 }
 
@@ -156,18 +155,18 @@ static void only_cpus_of_guests(struct __test_metadata *_metadata, FIXTURE_DATA(
 	stop(other);
 }
 
-TEST_F_TIMEOUT(ipi, an_unmap_interrupts_only_cpus_that_run_a_guest, 120)
+TEST_F(ipi, an_unmap_interrupts_only_cpus_that_run_a_guest)
 {
 	only_cpus_of_guests(_metadata, self, PAGE, 1);
 }
 
-TEST_F_TIMEOUT(ipi, an_unmap_with_its_page_table_interrupts_only_cpus_that_run_a_guest, 120)
+TEST_F(ipi, an_unmap_with_its_page_table_interrupts_only_cpus_that_run_a_guest)
 {
 	only_cpus_of_guests(_metadata, self, 4 * HUGE, 2);
 }
 
 /* Attaching and detaching are the business of who does it. */
-TEST_F_TIMEOUT(ipi, attach_and_detach_interrupt_nobody_else, 120)
+TEST_F(ipi, attach_and_detach_interrupt_nobody_else)
 {
 	pid_t other = start(_metadata, 2, SPIN, -1, 0);
 	pid_t guest = start(_metadata, 1, GUEST_SPIN, self->fd, 0);
@@ -191,19 +190,46 @@ TEST_F_TIMEOUT(ipi, attach_and_detach_interrupt_nobody_else, 120)
 	stop(other);
 }
 
+/* Does unmapping a page at OFFSET interrupt CPUs 1 to 3? */
+static bool interrupts(int fd, char *at, uint64_t offset)
+{
+	struct counts from = counts(), to;
+	bool any = false;
+	int cpu;
+
+	map_anon(fd, offset, PAGE, RW);
+	*(volatile char *)(at + offset) = 1;
+	mshare_unmap(fd, offset, PAGE, 0);
+	to = counts();
+	for (cpu = 1; cpu < 4; cpu++)
+		any |= to.ipis[cpu] != from.ipis[cpu] || to.row[cpu] != from.row[cpu];
+	return any;
+}
+
 /* P5: guests sleep on CPUs 1 to 3, which lazily keep their page tables. */
-TEST_F_TIMEOUT(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest, 120)
+TEST_F(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest)
 {
 	struct counts from, to;
 	pid_t guest[4];
-	int cpu;
+	int cpu, try;
 
-	for (cpu = 1; cpu < 4; cpu++)
-		guest[cpu] = start(_metadata, cpu, GUEST_SLEEP, self->fd, 0);
 	self->at = mshare_attach(self->fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, self->at);
 	*self->at = 1;
-	sleep_ms(100);
+	/*
+	 * One that has not gone to sleep yet is interrupted, and has to be.  Then all
+	 * begin anew: an idle CPU that was interrupted has left the guest for good.
+	 */
+	for (try = 0; try < 20; try++) {
+		for (cpu = 1; cpu < 4; cpu++)
+			guest[cpu] = start(_metadata, cpu, GUEST_SLEEP, self->fd, 0);
+		sleep_ms(100);
+		if (!interrupts(self->fd, self->at, PAGE))
+			break;
+		for (cpu = 1; cpu < 4; cpu++)
+			stop(guest[cpu]);
+	}
+	ASSERT_GT(20, try);
 	rounds(_metadata, self->fd, self->at, PAGE, &from, &to);
 	for (cpu = 1; cpu < 4; cpu++) {
 		EXPECT_EQ(0, to.ipis[cpu] - from.ipis[cpu]);
@@ -222,7 +248,7 @@ TEST_F_TIMEOUT(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest, 120)
 /* P3: 64 MiB of a file, clean, mapped, and a guest that runs on CPU 1. */
 #define RECLAIMED	(64 * MIB)
 
-TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
+TEST_F(ipi, reclaim_flushes_for_many_pages_at_once)
 {
 	const char *dir = disk_mount();
 	char cgroup[64], name[128], buf[64 * KIB];
@@ -254,7 +280,7 @@ TEST_F_TIMEOUT(ipi, reclaim_flushes_for_many_pages_at_once, 120)
 	guest = start(_metadata, 1, GUEST_SPIN, self->fd, 0);
 
 	from = counts();
-	end = time(NULL) + 60;
+	end = time(NULL) + 150;
 	while (stat_of(self->fd).resident > RECLAIMED / 4 && time(NULL) < end)
 		write_text(cgroup_file(cgroup, "memory.reclaim"), "1M");
 	to = counts();

@@ -330,6 +330,31 @@ TEST(a_process_sees_as_far_as_its_attachment)
 	ASSERT_OK(mshare_detach(small, 0));
 }
 
+TEST(pages_that_others_have_mapped_too_count_in_part)
+{
+	int fd = region(GIB), file = memfd(MIB, 0);
+	char *plain = mmap(NULL, MIB, RW, MAP_SHARED, file, 0), *addr, *second;
+
+	ASSERT_LE(0, fd);
+	ASSERT_NE(MAP_FAILED, plain);
+	ASSERT_EQ(0, map_file(fd, 0, MIB, RW, file));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	fill(addr, MIB, 1);
+	EXPECT_EQ(MIB, smaps(addr, "Pss"));
+	ASSERT_EQ(0, wrong(plain, MIB, 1));
+	EXPECT_EQ(MIB, smaps(addr, "Rss"));
+	EXPECT_EQ(MIB / 2, smaps(addr, "Pss"));
+	EXPECT_EQ(MIB / 2, smaps(plain, "Pss"));
+	second = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, second);
+	EXPECT_EQ(MIB / 4, smaps(second, "Pss"));
+	EXPECT_EQ(MIB / 2, smaps(plain, "Pss"));
+	ASSERT_OK(mshare_detach(second, 0));
+	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(munmap(plain, MIB));
+}
+
 TEST(an_empty_attachment_is_looked_through_at_once)
 {
 	static const char *const files[] = { "smaps", "smaps_rollup", "numa_maps" };

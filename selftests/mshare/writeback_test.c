@@ -26,6 +26,10 @@
 #define PAGES	2
 #define WRITERS	2
 
+#define NULLB		"/sys/kernel/config/nullb/mst-writeback"
+#define DISK		"/dev/mst-writeback"
+#define DIR_OF_DISK	"/tmp/mst-writeback"
+
 /* In memory that the writers share with the test. */
 struct log {
 	/* What a writer has stored in all pages. */
@@ -39,21 +43,17 @@ struct log {
  */
 static const char *null_disk(void)
 {
-	static const char dir[] = "/tmp/mst-writeback", nullb[] = "/sys/kernel/config/nullb/mst";
-
-	if (mkdir(dir, 0700) && errno != EEXIST)
+	if (mkdir(DIR_OF_DISK, 0700) && errno != EEXIST)
 		return NULL;
 	mount("none", "/sys/kernel/config", "configfs", 0, NULL);
-	if (mkdir(nullb, 0700) ||
-	    !write_text("/sys/kernel/config/nullb/mst/memory_backed", "1") ||
-	    !write_text("/sys/kernel/config/nullb/mst/size", "32") ||
-	    !write_text("/sys/kernel/config/nullb/mst/irqmode", "0") ||
-	    !write_text("/sys/kernel/config/nullb/mst/power", "1"))
+	if (mkdir(NULLB, 0700) || !write_text(NULLB "/memory_backed", "1") ||
+	    !write_text(NULLB "/size", "32") || !write_text(NULLB "/irqmode", "0") ||
+	    !write_text(NULLB "/power", "1"))
 		return NULL;
-	if (system("mkfs.ext4 -qF -b 4096 -O ^has_journal /dev/mst >/dev/null 2>&1 ||"
-		   " busybox mke2fs -F -b 4096 /dev/mst >/dev/null 2>&1"))
+	if (system("mkfs.ext4 -qF -b 4096 -O ^has_journal " DISK " >/dev/null 2>&1 ||"
+		   " busybox mke2fs -F -b 4096 " DISK " >/dev/null 2>&1"))
 		return NULL;
-	return mount("/dev/mst", dir, "ext4", 0, NULL) ? NULL : dir;
+	return mount(DISK, DIR_OF_DISK, "ext4", 0, NULL) ? NULL : DIR_OF_DISK;
 }
 
 static uint64_t *word_in(void *file, int page, int writer)
@@ -157,7 +157,7 @@ TEST(no_store_before_a_sync_is_lost)
 		ASSERT_OK(ioctl(file, FIBMAP, &block[page]));
 		ASSERT_LT(0, block[page]);
 	}
-	dev = open("/dev/mst", O_RDONLY | O_DIRECT);
+	dev = open(DISK, O_RDONLY | O_DIRECT);
 	ASSERT_LE(0, dev);
 	plain = mmap(NULL, PAGES * PAGE, PROT_READ, MAP_SHARED, file, 0);
 	ASSERT_NE(MAP_FAILED, plain);
@@ -209,6 +209,13 @@ TEST(no_store_before_a_sync_is_lost)
 		for (i = 0; i < WRITERS; i++)
 			EXPECT_EQ(log->stored[i], *(volatile uint64_t *)word_in(plain, page, i));
 	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(mshare_unmap(fd, 0, PAGES * PAGE, 0));
+	ASSERT_OK(munmap(plain, PAGES * PAGE));
+	ASSERT_OK(close(file));
+	ASSERT_OK(close(dev));
+	EXPECT_OK(umount(dir));
+	EXPECT_OK(rmdir(dir));
+	EXPECT_OK(rmdir(NULLB));
 }
 
 TEST_HARNESS_MAIN

@@ -308,6 +308,15 @@ static void mshare_sync_cpu(void *info)
 	}
 }
 
+/*
+ * A switch of processes compares two sets, with IRQs off, and a ranged flush is done
+ * for each attachment.  And a set that must not fail to be allocated is to be an object
+ * of a slab.
+ */
+#define MSHARE_SET_MAX		200
+
+static_assert(struct_size_t(struct mshare_set, at, MSHARE_SET_MAX) <= KMALLOC_MAX_CACHE_SIZE);
+
 static struct mshare_set *mshare_set_alloc(unsigned int nr, gfp_t gfp)
 {
 	struct mshare_set *set = kzalloc(struct_size(set, at, nr), gfp);
@@ -345,7 +354,7 @@ static struct mshare_set *mshare_set_locked(struct mm_struct *guest)
  * and knows of its flushes, as will be every CPU that loads it from now on.
  *
  * Context: Sleeps, and waits for other CPUs.
- * Return: 0, or -ENOMEM with nothing changed.
+ * Return: 0, or -ENOMEM with nothing changed, also if it would be one too many.
  */
 int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
 			unsigned long start, unsigned long end,
@@ -355,17 +364,18 @@ int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
 		.host = host, .start = start, .end = end, .host_start = host_start,
 	};
 	struct mshare_set *old, *new;
-	unsigned int i;
+	unsigned int i, nr;
 
 	/* Not the mmap_lock alone: withdrawing may have it for reading only. */
 	mutex_lock(&guest->context.lock);
 	old = mshare_set_locked(guest);
-	new = mshare_set_alloc((old ? old->nr : 0) + 1, GFP_KERNEL_ACCOUNT);
+	nr = old ? old->nr : 0;
+	new = nr < MSHARE_SET_MAX ? mshare_set_alloc(nr + 1, GFP_KERNEL_ACCOUNT) : NULL;
 	if (!new) {
 		mutex_unlock(&guest->context.lock);
 		return -ENOMEM;
 	}
-	for (i = 0; old && i < old->nr; i++)
+	for (i = 0; i < nr; i++)
 		mshare_set_add(new, &old->at[i]);
 	mshare_set_add(new, &at);
 	rcu_assign_pointer(guest->context.mshare, new);
@@ -441,10 +451,12 @@ bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host)
  * arch_mshare_sum - Add something up over the regions attached to a guest.
  * @guest: The guest.
  * @of: What to add for the mm of a region; called under RCU.
+ * @arg: For @of.
  *
  * Return: The sum.
  */
-unsigned long arch_mshare_sum(struct mm_struct *guest, unsigned long (*of)(struct mm_struct *host))
+unsigned long arch_mshare_sum(struct mm_struct *guest,
+			      unsigned long (*of)(struct mm_struct *host, void *arg), void *arg)
 {
 	struct mshare_set *set;
 	unsigned long sum = 0;
@@ -454,7 +466,7 @@ unsigned long arch_mshare_sum(struct mm_struct *guest, unsigned long (*of)(struc
 	set = rcu_dereference(guest->context.mshare);
 	for (i = 0; set && i < set->nr; i++)
 		if (set->at[i].first)
-			sum += of(set->at[i].host);
+			sum += of(set->at[i].host, arg);
 	rcu_read_unlock();
 	return sum;
 }

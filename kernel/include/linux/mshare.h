@@ -19,6 +19,7 @@
 struct mem_cgroup;
 struct mm_walk;
 struct mmu_gather;
+struct oom_control;
 struct pt_regs;
 struct signal_struct;
 struct task_struct;
@@ -93,8 +94,8 @@ void mshare_owner_exit(struct signal_struct *signal);
 /* mm/oom_kill.c */
 unsigned long mshare_badness(struct task_struct *task);
 void mshare_oom_mark(struct mm_struct *mm);
-bool mshare_oom_holds(struct mm_struct *mm);
-bool mshare_oom_pending(void);
+bool mshare_oom_holds(const struct oom_control *oc, struct mm_struct *mm);
+bool mshare_oom_pending(const struct oom_control *oc);
 
 #else /* CONFIG_MSHARE */
 
@@ -193,12 +194,12 @@ static inline void mshare_oom_mark(struct mm_struct *mm)
 {
 }
 
-static inline bool mshare_oom_holds(struct mm_struct *mm)
+static inline bool mshare_oom_holds(const struct oom_control *oc, struct mm_struct *mm)
 {
 	return false;
 }
 
-static inline bool mshare_oom_pending(void)
+static inline bool mshare_oom_pending(const struct oom_control *oc)
 {
 	return false;
 }

@@ -3,11 +3,17 @@
  * mshare - page faults and GUP, handed on to the host mm
  */
 #include <linux/mm.h>
+#include <linux/oom.h>
+#include <linux/perf_event.h>
+#include <linux/sched/signal.h>
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
 
-/* Is @current in the cgroup that pays for @region, or below it? */
+/*
+ * Is @current in the cgroup that pays for @region, or below it?  Then the OOM
+ * killer of that cgroup can choose it.
+ */
 static bool mshare_memcg_is_ours(const struct mshare_region *region)
 {
 #ifdef CONFIG_MEMCG
@@ -22,6 +28,31 @@ static bool mshare_memcg_is_ours(const struct mshare_region *region)
 #else
 	return true;
 #endif
+}
+
+/*
+ * The cgroup that pays is full, and its OOM killer has found nobody.  May @current
+ * fault again?  Not if it is no candidate itself: it would spin.  If user space is
+ * to make room (cgroup v1), it will wait for that, and may.
+ */
+static bool mshare_may_retry_oom(const struct mshare_region *region)
+{
+	if (!mshare_memcg_is_ours(region))
+		return false;
+	return task_in_memcg_oom(current) ||
+	       READ_ONCE(current->signal->oom_score_adj) != OOM_SCORE_ADJ_MIN;
+}
+
+/* As mm_account_fault() does, but with the address that @current used. */
+static void mshare_account_perf(struct pt_regs *regs, unsigned long address,
+				unsigned int flags, vm_fault_t ret)
+{
+	if (!regs || (ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
+		return;
+	if ((ret & VM_FAULT_MAJOR) || (flags & FAULT_FLAG_TRIED))
+		perf_sw_event(PERF_COUNT_SW_PAGE_FAULTS_MAJ, 1, regs, address);
+	else
+		perf_sw_event(PERF_COUNT_SW_PAGE_FAULTS_MIN, 1, regs, address);
 }
 
 /* Checks what the object allows; the attachment was checked before. */
@@ -135,7 +166,7 @@ static vm_fault_t mshare_lock_object(struct mm_struct *host, struct vm_area_stru
  * @vma: The attachment, locked as @flags say.
  * @address: Where in the guest.
  * @flags: FAULT_FLAG_*, allowed by @vma.
- * @regs: Passed on: the fault is accounted where it is handled.
+ * @regs: Of the access, for perf; or NULL.
  *
  * The contract of handle_mm_fault() about locks holds for the guest's: with
  * VM_FAULT_COMPLETED, and with VM_FAULT_RETRY unless FAULT_FLAG_RETRY_NOWAIT is
@@ -167,20 +198,18 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 
 	mshare_enter(&guest, region, vma->vm_mm,
 		     flags & FAULT_FLAG_VMA_LOCK ? vma : NULL);
-	if (!object) {
-		ret = VM_FAULT_SIGSEGV;
-	} else if (READ_ONCE(region->dead)) {
+	if (READ_ONCE(region->dead)) {
 		ret = VM_FAULT_SIGBUS;
+	} else if (!object) {
+		ret = VM_FAULT_SIGSEGV;
 	} else if (!mshare_may_access(object, flags)) {
 		ret = VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
 	} else {
-		ret = handle_mm_fault(object, haddr, flags, regs);
+		/* The fault is accounted there, but for perf and its addresses. */
+		ret = handle_mm_fault(object, haddr, flags, NULL);
+		mshare_account_perf(regs, address, flags, ret);
 
-		/*
-		 * The OOM killer of the cgroup that pays cannot help a task
-		 * outside: retrying would spin.
-		 */
-		if ((ret & VM_FAULT_OOM) && !mshare_memcg_is_ours(region)) {
+		if ((ret & VM_FAULT_OOM) && !mshare_may_retry_oom(region)) {
 			ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
 			/* Nor will pagefault_out_of_memory() clean this up. */
 			if (task_in_memcg_oom(current))
@@ -250,8 +279,8 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 {
 	mshare_leave(&gup->guest);
-	/* As for a page fault: this cgroup is full, the caller's is not. */
-	if (ret == -ENOMEM && !mshare_memcg_is_ours(gup->guest.host->mshare))
+	/* As for a page fault. */
+	if (ret == -ENOMEM && !mshare_may_retry_oom(gup->guest.host->mshare))
 		ret = -EFAULT;
 	if (locked)
 		mmap_read_unlock(gup->guest.host);

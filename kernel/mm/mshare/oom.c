@@ -2,6 +2,8 @@
 /*
  * mshare - the out-of-memory killer: what it counts, and what it waits for
  */
+#include <linux/hash.h>
+#include <linux/oom.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 
@@ -15,8 +17,18 @@ static unsigned long mshare_object_swap(struct vm_area_struct *vma)
 	return min(READ_ONCE(SHMEM_I(file_inode(vma->vm_file))->swapped), vma_pages(vma));
 }
 
-/* Pages that are free when @region is: resident, swapped and page tables. */
-static unsigned long mshare_region_pages(const struct mshare_region *region)
+/*
+ * Of very many objects the swap of the first ones counts: they are looked at for
+ * each process that is attached, under spinlocks.
+ */
+#define MSHARE_OOM_OBJECTS	1000
+
+/*
+ * Pages that are free when @region is: resident, swapped and page tables.  Takes
+ * from *@objects those whose swap it looks at.
+ */
+static unsigned long mshare_region_pages(const struct mshare_region *region,
+					 unsigned int *objects)
 {
 	struct mm_struct *mm = region->mm;
 	struct vm_area_struct *vma;
@@ -25,19 +37,23 @@ static unsigned long mshare_region_pages(const struct mshare_region *region)
 
 	pages = get_mm_rss(mm) + mm_pgtables_bytes(mm) / PAGE_SIZE;
 	/* Nothing here may wait: who holds the lock may be waiting for memory. */
-	if (mmap_read_trylock(mm)) {
+	if (*objects && mmap_read_trylock(mm)) {
 		vma_iter_init(&vmi, mm, 0);
-		for_each_vma(vmi, vma)
+		for_each_vma(vmi, vma) {
+			if (!*objects)
+				break;
+			--*objects;
 			pages += mshare_object_swap(vma);
+		}
 		mmap_read_unlock(mm);
 	}
 	return pages;
 }
 
 /* What counts for whoever is attached; a region that has an owner, for nobody else. */
-static unsigned long mshare_shared_pages(struct mm_struct *host)
+static unsigned long mshare_shared_pages(struct mm_struct *host, void *objects)
 {
-	return host->mshare->owned ? 0 : mshare_region_pages(host->mshare);
+	return host->mshare->owned ? 0 : mshare_region_pages(host->mshare, objects);
 }
 
 /**
@@ -53,15 +69,16 @@ static unsigned long mshare_shared_pages(struct mm_struct *host)
  */
 unsigned long mshare_badness(struct task_struct *task)
 {
+	unsigned int objects = MSHARE_OOM_OBJECTS;
 	struct mshare_region *region;
 	unsigned long pages;
 
-	pages = arch_mshare_sum(task->mm, mshare_shared_pages);
+	pages = arch_mshare_sum(task->mm, mshare_shared_pages, &objects);
 	if (hlist_empty(&task->signal->mshare_owned))
 		return pages;
 	spin_lock(&mshare_lock);
 	hlist_for_each_entry(region, &task->signal->mshare_owned, owner)
-		pages += mshare_region_pages(region);
+		pages += mshare_region_pages(region, &objects);
 	spin_unlock(&mshare_lock);
 	return pages;
 }
@@ -82,6 +99,43 @@ static unsigned long mshare_oom_alone;
 /* Regions without an inode whose memory is not free yet. */
 static atomic_t mshare_oom_going = ATOMIC_INIT(0);
 
+/*
+ * Whoever attaches and detaches all the time, or makes regions, would let the OOM
+ * killers of all others wait for ever.  So each cgroup that is full, and the machine,
+ * waits for so long until it has not asked for a while.  Those that share an entry
+ * have less patience, never more.
+ */
+#define MSHARE_OOM_LIMIT	(8 * HZ)
+#define MSHARE_OOM_FORGET	(10 * HZ)
+#define MSHARE_OOM_BITS		4
+
+/**
+ * struct mshare_oom_wait - How long an OOM killer has waited for regions.
+ * @seen: When it last did, in jiffies.
+ * @spent: For how many jiffies in all.
+ *
+ * oom_lock guards both.
+ */
+struct mshare_oom_wait {
+	unsigned long seen;
+	unsigned long spent;
+};
+
+static struct mshare_oom_wait mshare_oom_waits[1 << MSHARE_OOM_BITS];
+
+/* May the OOM killer wait once more? */
+static bool mshare_oom_may_wait(const struct oom_control *oc)
+{
+	struct mshare_oom_wait *wait = &mshare_oom_waits[hash_ptr(oc->memcg, MSHARE_OOM_BITS)];
+	unsigned long since = jiffies - wait->seen;
+
+	lockdep_assert_held(&oom_lock);
+	wait->seen = jiffies;
+	/* Reclaim in between may take long: it is no end of the wait. */
+	wait->spent = since < MSHARE_OOM_FORGET ? wait->spent + min(since, HZ) : 0;
+	return wait->spent < MSHARE_OOM_LIMIT;
+}
+
 /**
  * mshare_oom_mark - The OOM killer has chosen a process.
  * @mm: Of the process.
@@ -94,27 +148,32 @@ void mshare_oom_mark(struct mm_struct *mm)
 
 /**
  * mshare_oom_holds - Is a process that was killed still to be waited for?
+ * @oc: Who would wait; holds oom_lock.
  * @mm: Of the process, which the OOM killer would not wait for any more.
  *
  * Return: true if it is attached to a region.
  */
-bool mshare_oom_holds(struct mm_struct *mm)
+bool mshare_oom_holds(const struct oom_control *oc, struct mm_struct *mm)
 {
 	return arch_mshare_attached(mm) &&
-	       time_before(jiffies, READ_ONCE(mshare_oom_progress) + MSHARE_OOM_PATIENCE);
+	       time_before(jiffies, READ_ONCE(mshare_oom_progress) + MSHARE_OOM_PATIENCE) &&
+	       mshare_oom_may_wait(oc);
 }
 
 /**
  * mshare_oom_pending - Is memory of regions about to be free?
+ * @oc: Who would wait; holds oom_lock.
  *
  * Return: true if the OOM killer is to wait for it.
  */
-bool mshare_oom_pending(void)
+bool mshare_oom_pending(const struct oom_control *oc)
 {
-	if (atomic_read(&mshare_oom_going))
-		return time_before(jiffies, READ_ONCE(mshare_oom_progress) + MSHARE_OOM_PATIENCE);
 	/* If it has a descriptor somewhere, it stays and this was in vain. */
-	return time_before(jiffies, READ_ONCE(mshare_oom_alone) + MSHARE_OOM_CLOSE);
+	unsigned long end = READ_ONCE(mshare_oom_alone) + MSHARE_OOM_CLOSE;
+
+	if (atomic_read(&mshare_oom_going))
+		end = READ_ONCE(mshare_oom_progress) + MSHARE_OOM_PATIENCE;
+	return time_before(jiffies, end) && mshare_oom_may_wait(oc);
 }
 
 /* A guest has let go of a region, the @last one that was attached to it. */

@@ -56,7 +56,8 @@ int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
 			unsigned long host_start);
 void arch_mshare_withdraw(struct mm_struct *guest, unsigned long start);
 bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host);
-unsigned long arch_mshare_sum(struct mm_struct *guest, unsigned long (*of)(struct mm_struct *host));
+unsigned long arch_mshare_sum(struct mm_struct *guest,
+			      unsigned long (*of)(struct mm_struct *host, void *arg), void *arg);
 
 /* Is a region attached to @mm, or about to be? */
 static inline bool arch_mshare_attached(const struct mm_struct *mm)

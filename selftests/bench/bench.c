@@ -3,7 +3,6 @@
 #include "bench.h"
 
 #include <pthread.h>
-#include <stdarg.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -13,19 +12,6 @@ const char *const way_names[WAYS] = {
 	[HUGETLB] = "hugetlb", [MSHARE_HUGE] = "mshare-huge", [MSHARE] = "mshare",
 	[MMAP] = "mmap", [THREADS] = "threads",
 };
-
-void die(const char *format, ...)
-{
-	int err = errno;
-	va_list ap;
-
-	fprintf(stderr, "%s: ", program_invocation_short_name);
-	va_start(ap, format);
-	vfprintf(stderr, format, ap);
-	va_end(ap);
-	fprintf(stderr, err ? ": %s\n" : "\n", strerror(err));
-	exit(1);
-}
 
 void report(int row, const char *what, const char *way, uint64_t bytes, int n, double value,
 	    const char *unit)
@@ -54,12 +40,12 @@ static char *map(const struct memory *m)
 		/* Their page tables are shared where those of 1 GiB are at stake. */
 		room = mmap(NULL, m->bytes + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (room == MAP_FAILED || munmap(room, m->bytes + GIB))
-			die("room");
+			err(1, "room");
 		room = (char *)(((uintptr_t)room + GIB - 1) & -GIB);
 	}
 	at = mmap(room, m->bytes, RW, MAP_SHARED | (room ? MAP_FIXED_NOREPLACE : 0), m->file, 0);
 	if (at == MAP_FAILED)
-		die("mmap");
+		err(1, "mmap");
 	return at;
 }
 
@@ -69,18 +55,34 @@ void memory_make(struct memory *m, enum way way, uint64_t bytes, int file)
 			      .region = -1, .others = meminfo("Shmem:") };
 	if (m->own_file) {
 		if (is_huge(way) && !huge_pages(HUGE, bytes / HUGE))
-			die("there are no %ju free huge pages", (uintmax_t)(bytes / HUGE));
+			err(1, "there are no %ju free huge pages", (uintmax_t)(bytes / HUGE));
 		m->file = memfd(bytes, is_huge(way) ? MFD_HUGETLB | (21 << 26) : 0);
 		if (m->file < 0)
-			die("memfd_create");
+			err(1, "memfd_create");
 	}
 	if (has_region(way)) {
 		m->region = region((bytes + GIB - 1) / GIB * GIB);
 		if (m->region < 0 || map_file(m->region, 0, bytes, RW, m->file))
-			die("a region");
+			err(1, "a region");
 	} else if (way == THREADS) {
 		m->at = map(m);
 	}
+}
+
+/* Gives them back when the last one is free: what is in use is set aside instead. */
+static void no_huge_pages(void)
+{
+	static const char all[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
+	static const char unused[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
+	int i;
+
+	for (i = 0; read_number(unused) != read_number(all); i++) {
+		if (i == 1000)
+			errx(1, "huge pages are not freed");
+		sleep_ms(10);
+	}
+	if (!write_text(all, "0") || read_number(all))
+		errx(1, "huge pages are not given back");
 }
 
 void memory_drop(struct memory *m)
@@ -100,11 +102,11 @@ void memory_drop(struct memory *m)
 	/* A region is freed later: not while the next thing is measured. */
 	for (i = 0; m->own_file && meminfo("Shmem:") > m->others + slack; i++) {
 		if (i == 1000)
-			die("memory of %s is not freed", way_names[m->way]);
+			errx(1, "memory of %s is not freed", way_names[m->way]);
 		sleep_ms(10);
 	}
 	if (is_huge(m->way))
-		write_text("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages", "0");
+		no_huge_pages();
 }
 
 char *memory_enter(const struct memory *m)
@@ -116,7 +118,7 @@ char *memory_enter(const struct memory *m)
 	case MSHARE_HUGE:
 		at = mshare_attach(m->region, NULL, 0);
 		if (at == MAP_FAILED)
-			die("mshare_attach");
+			err(1, "mshare_attach");
 		return at;
 	case THREADS:
 		return m->at;
@@ -128,7 +130,7 @@ char *memory_enter(const struct memory *m)
 void memory_leave(const struct memory *m, char *at)
 {
 	if (has_region(m->way) ? mshare_detach(at, 0) : m->way != THREADS && munmap(at, m->bytes))
-		die("leaving the memory");
+		err(1, "leaving the memory");
 }
 
 struct member {
@@ -161,7 +163,7 @@ static void member_main(struct member *self)
 		getrusage(RUSAGE_THREAD, &after);
 		a.faults = after.ru_minflt - before.ru_minflt + after.ru_majflt - before.ru_majflt;
 		if (write(self->answer[1], &a, sizeof(a)) != sizeof(a))
-			die("an answer");
+			err(1, "an answer");
 	}
 }
 
@@ -181,7 +183,7 @@ void crowd_make(struct crowd *c, const struct memory *m, job_fn job)
 	/* Not moved later: threads have pointers into it. */
 	c->members = calloc(MEMBERS, sizeof(*c->members));
 	if (!c->members || setrlimit(RLIMIT_NOFILE, &files))
-		die("room for a crowd");
+		err(1, "room for a crowd");
 }
 
 void crowd_grow(struct crowd *c, int count)
@@ -197,17 +199,17 @@ void crowd_grow(struct crowd *c, int count)
 		new->crowd = c;
 		if (c->count == MEMBERS || pipe2(new->command, O_CLOEXEC) ||
 		    pipe2(new->answer, O_CLOEXEC))
-			die("member %d", c->count);
+			err(1, "member %d", c->count);
 		if (c->memory->way == THREADS) {
 			new->pid = getpid();
 			errno = pthread_create(&new->thread, &attr, member_thread, new);
 			if (errno)
-				die("pthread_create");
+				err(1, "pthread_create");
 		} else {
 			fflush(NULL);
 			new->pid = fork();
 			if (new->pid < 0)
-				die("fork");
+				err(1, "fork");
 			if (!new->pid) {
 				prctl(PR_SET_PDEATHSIG, SIGKILL);
 				member_main(new);
@@ -224,16 +226,15 @@ void crowd_grow(struct crowd *c, int count)
 static void request(struct crowd *c, int i, char command)
 {
 	if (write(c->members[i].command[1], &command, 1) != 1)
-		die("a request");
+		err(1, "a request");
 }
 
 static void answer(struct crowd *c, int i)
 {
 	struct member *m = &c->members[i];
 
-	errno = 0;
 	if (read(m->answer[0], &m->last, sizeof(m->last)) != sizeof(m->last))
-		die("member %d gave no answer", i);
+		errx(1, "member %d gave no answer", i);
 }
 
 struct answer crowd_ask(struct crowd *c, int i, char command)
@@ -269,7 +270,7 @@ void crowd_end(struct crowd *c)
 		if (c->memory->way == THREADS)
 			pthread_join(c->members[i].thread, NULL);
 		else if (wait_for(c->members[i].pid))
-			die("member %d did not end well", i);
+			errx(1, "member %d did not end well", i);
 		close(c->members[i].command[0]);
 		close(c->members[i].command[1]);
 		close(c->members[i].answer[0]);
@@ -312,39 +313,35 @@ static void copy_disk(const char *from, const char *to)
 	ssize_t got;
 
 	if (in < 0 || out < 0)
-		die("%s or %s", from, to);
+		err(1, "%s or %s", from, to);
 	for (; (got = read(in, block, sizeof(block))) > 0; at += got)
 		if (memcmp(block, zero, got) && pwrite(out, block, got, at) != got)
-			die("%s", to);
+			err(1, "%s", to);
 	if (got < 0 || fsync(out))
-		die("%s", from);
-	posix_fadvise(in, 0, 0, POSIX_FADV_DONTNEED);
+		err(1, "%s", from);
 	close(in);
 	close(out);
 }
 
-int disk_file(const char *path, uint64_t bytes, const uint64_t *pattern, int words)
+int disk_file(const char *image, uint64_t bytes, const uint64_t *pattern, int words)
 {
-	static bool mounted;
+	static const char path[] = "/mnt/file";
 	ssize_t size = words * sizeof(*pattern);
 	uint64_t done;
 	int file;
 
-	if (!mounted) {
+	/* Another program may have done it before. */
+	if (!access(image, F_OK)) {
 		mkdir("/mnt", 0755);
-		/* Another program may have done it before. */
-		if (mount("/dev/nullb0", "/mnt", "ext4", MS_SILENT, NULL) && errno != EBUSY) {
-			copy_disk("/dev/vda", "/dev/nullb0");
-			if (mount("/dev/nullb0", "/mnt", "ext4", 0, NULL))
-				die("/dev/nullb0");
-		}
-		mounted = true;
+		copy_disk(image, "/dev/nullb0");
+		if (mount("/dev/nullb0", "/mnt", "ext4", 0, NULL) || unlink(image))
+			err(1, "%s", image);
 	}
 	file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	for (done = 0; done < bytes; done += size)
 		if (file < 0 || write(file, pattern, size) != size)
-			die("%s", path);
+			err(1, "%s", path);
 	if (fsync(file))
-		die("%s", path);
+		err(1, "%s", path);
 	return file;
 }

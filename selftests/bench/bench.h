@@ -12,6 +12,7 @@
 
 #include "figure.h"
 
+#include <err.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,6 @@ static inline bool is_huge(enum way way)
 	return way < MSHARE;
 }
 
-__attribute__((noreturn, format(printf, 1, 2))) void die(const char *format, ...);
 void report(int row, const char *what, const char *way, uint64_t bytes, int n, double value,
 	    const char *unit);
 /* The arguments after the first as numbers, 0 at the end. */
@@ -97,10 +97,10 @@ uint64_t read_pages(const char *at, uint64_t bytes, uint64_t step);
 /* PageTables, when nothing is being freed any more. */
 long long page_tables(void);
 /*
- * Copies /dev/vda, which has an ext4 file system, to the memory of null_blk and
- * mounts that: a disk on which nobody waits for another machine.  Returns a file
- * there, BYTES long, full of PATTERN.
+ * Moves IMAGE, an ext4 file system that came with the initramfs, to the memory of
+ * null_blk and mounts that: a disk on which nobody waits for another machine.
+ * Returns /mnt/file there, BYTES long, full of PATTERN.
  */
-int disk_file(const char *path, uint64_t bytes, const uint64_t *pattern, int words);
+int disk_file(const char *image, uint64_t bytes, const uint64_t *pattern, int words);
 
 #endif /* BENCH_H */

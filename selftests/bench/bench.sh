@@ -65,24 +65,26 @@ counting=(--smp 1 --cpu 'max,-erms,-rdrand,-rdseed' --mem 3072 --append nokaslr
 bulk=(--append sysctl.vm.percpu_pagelist_high_fraction=1000000)
 icount='-icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -seed 1'
 # An ext4 file system, which the programs copy to a disk of the guest's memory:
-# nobody waits for the host.
-disk=(--append 'null_blk.memory_backed=1 null_blk.queue_mode=0 null_blk.gb=1')
-drive="-drive file=$out/disk.img,format=raw,if=virtio,snapshot=on"
-rm -f $out/disk.img
-truncate -s 320M $out/disk.img && mke2fs -q -F -t ext4 $out/disk.img || exit
+# nobody waits for the host.  Always the same one.
+image=$out/disk.img
+disk=(--file $image --append 'null_blk.memory_backed=1 null_blk.queue_mode=0 null_blk.gb=1')
+rm -f $image
+truncate -s 320M $image &&
+	E2FSPROGS_FAKE_TIME=1767225600 mke2fs -q -F -t ext4 -U 6d736861-7265-4000-8000-000000000000 \
+		-E hash_seed=6d736861-7265-4000-8000-000000000001 $image || exit
 
 start=$SECONDS
 # Two at a time, if there are processors: their clocks do not mind.
 lane1() {
 	guest 1 tables --smp 2 --mem $memory -- "${tables[@]}" &&
 	guest 3 lives "${counting[@]}" "$icount" -- "${lives[@]}" &&
-	guest 5 rmap "${counting[@]}" "$icount $drive" "${bulk[@]}" "${disk[@]}" --append numa=fake=2 -- "${rmap[@]}"
+	guest 5 rmap "${counting[@]}" "$icount" "${bulk[@]}" "${disk[@]}" --append numa=fake=2 -- "${rmap[@]}" $image
 }
 lane2() {
 	guest 7 calls-unpatched "${counting[@]}" "$icount" --kernel build/base.bzImage -- unpatched &&
 	guest 7 calls-off "${counting[@]}" "$icount" --kernel build/off.bzImage -- off &&
 	guest 7 calls-on "${counting[@]}" "$icount" -- on &&
-	guest 6 scan "${counting[@]}" "$icount $drive" "${bulk[@]}" "${disk[@]}" -- "${scan[@]}" &&
+	guest 6 scan "${counting[@]}" "$icount" "${bulk[@]}" "${disk[@]}" -- "${scan[@]}" $image &&
 	guest 4 protect "${counting[@]}" "$icount" -- "${protect[@]}" &&
 	guest 2 readers "${counting[@]}" "$icount" "${bulk[@]}" -- "${readers[@]}"
 }
@@ -96,7 +98,7 @@ status=$?
 wait $two || status=1
 [ $status -eq 0 ] || exit 1
 # Times, by itself.
-guest 6 scan-time --smp 4 --mem 2048 --qemu "$drive" "${disk[@]}" -- --time "${times[@]}" || exit
+guest 6 scan-time --smp 4 --mem 2048 "${disk[@]}" -- --time "${times[@]}" $image || exit
 
 names=()
 for name in tables:1 readers:2 lives:3 protect:4 rmap:5 scan:6 scan-time:6 calls-unpatched:7 calls-off:7 calls-on:7; do

@@ -13,7 +13,7 @@
 #define TIMES	101
 #define BYTES	(4 * MIB)
 #define PAGES	(BYTES / PAGE)
-#define TRIPS	20
+#define TRIPS	500	/* some milliseconds: what the scheduler does once in one is in it */
 
 static const char *kernel;
 static uint64_t cost[TIMES];
@@ -38,7 +38,7 @@ static void memory(const char *name, int flags, int file)
 		at = mmap(NULL, BYTES, RW, flags, file, 0);
 		mmaps[i] = __rdtsc() - from;
 		if (at == MAP_FAILED)
-			die("mmap");
+			err(1, "mmap");
 		/* Writing takes one fault a page. */
 		from = __rdtsc();
 		for (j = 0; j < PAGES; j++)
@@ -46,11 +46,11 @@ static void memory(const char *name, int flags, int file)
 		faults[i] = (__rdtsc() - from) / PAGES;
 		from = __rdtsc();
 		if (mprotect(at, BYTES, PROT_READ))
-			die("mprotect");
+			err(1, "mprotect");
 		protects[i] = __rdtsc() - from;
 		from = __rdtsc();
 		if (munmap(at, BYTES))
-			die("munmap");
+			err(1, "munmap");
 		munmaps[i] = __rdtsc() - from;
 	}
 #define FIGURE(of) do {								\
@@ -80,7 +80,7 @@ static void children(bool exec)
 			_exit(exec);
 		}
 		if (pid < 0 || wait_for(pid))
-			die("a child");
+			err(1, "a child");
 		cost[i] = __rdtsc() - cost[i];
 	}
 	figure(exec ? "fork, exec, exit, wait" : "fork, exit, wait");
@@ -89,7 +89,7 @@ static void children(bool exec)
 static void switches(void)
 {
 	if (!ping_pong(cost, TIMES, TRIPS))
-		die("a byte through a pipe");
+		err(1, "a byte through a pipe");
 	figure("2 switches and 4 calls");
 }
 
@@ -103,7 +103,7 @@ int main(int argc, char **argv)
 	kernel = argv[1];
 	file = memfd_create("file", 0);
 	if (file < 0 || ftruncate(file, BYTES))
-		die("memfd_create");
+		err(1, "memfd_create");
 	memory("private", MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	memory("shared", MAP_SHARED, file);
 	children(false);

@@ -13,6 +13,7 @@
  * memory to sha256sum.
  */
 #define _GNU_SOURCE
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <mshare.h>
@@ -60,12 +61,6 @@ static int file_fd;
 static const uint64_t *file_memory;
 static uint64_t *anon_memory;
 
-static void die(const char *what)
-{
-	fprintf(stderr, "demo: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
-
 static uint64_t pattern(size_t i)
 {
 	return (i + 1) * 0x9e3779b97f4a7c15ULL;
@@ -98,10 +93,10 @@ static void hash(char *sha)
 	sprintf(cmd, "sha256sum >%s", path);
 	pipe = popen(cmd, "w");
 	if (!pipe || fwrite(file_memory, 1, file_size, pipe) != file_size || pclose(pipe))
-		die("sha256sum");
+		err(1, "sha256sum");
 	pipe = fopen(path, "r");
 	if (!pipe || fscanf(pipe, "%64s", sha) != 1)
-		die(path);
+		err(1, "%s", path);
 	fclose(pipe);
 	unlink(path);
 }
@@ -131,7 +126,7 @@ static void reader(struct reader *r)
 		answer.faults = after.ru_minflt - before.ru_minflt +
 				after.ru_majflt - before.ru_majflt;
 		if (write(r->answer[1], &answer, sizeof(answer)) != sizeof(answer))
-			die("write to the parent");
+			err(1, "write to the parent");
 	}
 }
 
@@ -168,7 +163,7 @@ static long long page_tables(void)
 	}
 	f = fopen("/proc/meminfo", "r");
 	if (!f)
-		die("/proc/meminfo");
+		err(1, "/proc/meminfo");
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, "PageTables: %lld", &kib) == 1)
 			break;
@@ -182,7 +177,7 @@ static void map_plain(void)
 	anon_memory = mmap(NULL, anon_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
 			   -1, 0);
 	if (file_memory == MAP_FAILED || anon_memory == MAP_FAILED)
-		die("mmap");
+		err(1, "mmap");
 }
 
 /* A region with the same two objects. */
@@ -206,14 +201,14 @@ static int make_region(int64_t *file_offset, int64_t *anon_offset)
 	int fd = mshare_create("demo", MSHARE_CLOEXEC);
 
 	if (fd < 0)
-		die("mshare_create");
+		err(1, "mshare_create");
 	/* The size is address space, not memory: leave some room. */
 	if (ftruncate(fd, (file_size + anon_size) / gib * gib + 2 * gib))
-		die("ftruncate");
+		err(1, "ftruncate");
 	*file_offset = mshare_map(fd, &file, sizeof(file));
 	*anon_offset = mshare_map(fd, &anon, sizeof(anon));
 	if (*file_offset < 0 || *anon_offset < 0)
-		die("mshare_map");
+		err(1, "mshare_map");
 	return fd;
 }
 
@@ -222,7 +217,7 @@ static void attach(int fd, int64_t file_offset, int64_t anon_offset)
 	char *region = mshare_attach(fd, NULL, 0);
 
 	if (region == MAP_FAILED)
-		die("mshare_attach");
+		err(1, "mshare_attach");
 	file_memory = (uint64_t *)(region + file_offset);
 	anon_memory = (uint64_t *)(region + anon_offset);
 }
@@ -244,17 +239,17 @@ static struct result measure(enum way way, int count)
 	pthread_attr_setstacksize(&attr, 256 * 1024);
 	for (i = 0; i < count; i++) {
 		if (pipe2(readers[i].command, O_CLOEXEC) || pipe2(readers[i].answer, O_CLOEXEC))
-			die("pipe2");
+			err(1, "pipe2");
 		if (way == THREADS) {
 			errno = pthread_create(&readers[i].thread, &attr, reader_thread,
 					       &readers[i]);
 			if (errno)
-				die("pthread_create");
+				err(1, "pthread_create");
 			continue;
 		}
 		readers[i].pid = fork();
 		if (readers[i].pid < 0)
-			die("fork");
+			err(1, "fork");
 		if (!readers[i].pid) {
 			/* Each by itself, as programs that know nothing of each other. */
 			if (way == MSHARE)
@@ -283,7 +278,7 @@ static struct result measure(enum way way, int count)
 	memcpy(result.sha, answer.sha, sizeof(result.sha));
 	for (i = 0; i < count; i++) {
 		if (write(readers[i].command[1], "q", 1) != 1)
-			die("write to a reader");
+			err(1, "write to a reader");
 		if (way == THREADS)
 			pthread_join(readers[i].thread, NULL);
 		else
@@ -329,11 +324,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (mshare_create(NULL, MSHARE_QUERY_ABI) < 0)
-		die(errno == ENOSYS ? "this kernel has no mshare" : "mshare is not to be had");
+		err(1, errno == ENOSYS ? "this kernel has no mshare" : "mshare is not to be had");
 	file_name = argv[1];
 	file_fd = open(file_name, O_RDONLY | O_CLOEXEC);
 	if (file_fd < 0 || fstat(file_fd, &st))
-		die(file_name);
+		err(1, "%s", file_name);
 	file_size = st.st_size;
 
 	/* What the sum must be, without any mapping. */
@@ -341,7 +336,7 @@ int main(int argc, char **argv)
 		static uint64_t buf[8192];
 
 		if (i % 8192 == 0 && pread(file_fd, buf, sizeof(buf), i * 8) <= 0)
-			die(file_name);
+			err(1, "%s", file_name);
 		word = buf[i % 8192];
 		expected += word;
 	}

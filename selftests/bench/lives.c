@@ -72,7 +72,7 @@ static void lives(const char *way, const char *at, uint64_t bytes, bool exec)
 
 	for (i = 0; i <= TIMES; i++) {
 		if (pipe(go))
-			die("pipe");
+			err(1, "pipe");
 		stamps->ran = 0;
 		/* What the last one has left, such as its stack, is there for the next. */
 		sleep_ms(50);
@@ -81,13 +81,12 @@ static void lives(const char *way, const char *at, uint64_t bytes, bool exec)
 		if (!pid)
 			child(go[0], at, bytes, exec);
 		forked[i] = __rdtsc() - forked[i];
-		errno = 0;
 		if (pid < 0 || write(go[1], "", 1) != 1 || wait_for(pid))
-			die("%s: a child that reads and ends", way);
+			errx(1, "%s: a child that reads and ends", way);
 		ended[i] = (exec ? stamps->ran : __rdtsc()) - stamps->end;
 		read[i] = stamps->done - stamps->read;
 		if (exec && !stamps->ran)
-			die("%s: the new program did not run", way);
+			errx(1, "%s: the new program did not run", way);
 		close(go[0]);
 		close(go[1]);
 	}
@@ -112,7 +111,7 @@ static void *reader(void *arg)
 	char byte;
 
 	if (read(r->go, &byte, 1) != 1)
-		die("read");
+		err(1, "read");
 	stamps->read = __rdtsc();
 	read_pages(r->at, r->bytes, PAGE);
 	stamps->done = __rdtsc();
@@ -129,14 +128,14 @@ static void thread_lives(const char *at, uint64_t bytes)
 
 	for (i = 0; i <= TIMES; i++) {
 		if (pipe(go))
-			die("pipe");
+			err(1, "pipe");
 		r.go = go[0];
 		sleep_ms(50);
 		forked[i] = __rdtsc();
 		errno = pthread_create(&thread, NULL, reader, &r);
 		forked[i] = __rdtsc() - forked[i];
 		if (errno || write(go[1], "", 1) != 1 || pthread_join(thread, NULL))
-			die("a thread");
+			err(1, "a thread");
 		ended[i] = __rdtsc() - stamps->end;
 		read[i] = stamps->done - stamps->read;
 		close(go[0]);
@@ -154,7 +153,7 @@ static void private_lives(uint64_t bytes)
 	uint64_t i;
 
 	if (at == MAP_FAILED)
-		die("mmap");
+		err(1, "mmap");
 	for (i = 0; i < bytes; i += PAGE)
 		((volatile char *)at)[i] = 1;
 	lives("private", at, bytes, false);
@@ -180,13 +179,13 @@ int main(int argc, char **argv)
 	}
 	/* A child that ran before fork has returned would be counted as its cost. */
 	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first))
-		die("sched_setscheduler");
+		err(1, "sched_setscheduler");
 	stamps_fd = memfd_create("stamps", 0);
 	if (stamps_fd < 0 || ftruncate(stamps_fd, PAGE))
-		die("memfd_create");
+		err(1, "memfd_create");
 	stamps = mmap(NULL, PAGE, RW, MAP_SHARED, stamps_fd, 0);
 	if (stamps == MAP_FAILED)
-		die("mmap");
+		err(1, "mmap");
 	for (way = 0; way < WAYS; way++) {
 		memory_make(&m, way, bytes, -1);
 		at = memory_enter(&m);

@@ -16,7 +16,11 @@ buffers=${mib}MB
 
 die() { echo "postgres-guest.sh: $*" >&2; exit 1; }
 emit() { printf '%s\t%s\t%s\t%s\t%s\n' "$way" "$size" "$n" "$1" "$2"; }
-meminfo() { awk -v key="$1:" '$1 == key { print $2 * 1024 }' /proc/meminfo; }
+meminfo() {
+	# The counters are per CPU, up to some hundred KiB; reading this adds them up.
+	cat /proc/sys/vm/stat_refresh
+	awk -v key="$1:" '$1 == key { print $2 * 1024 }' /proc/meminfo
+}
 faults() { awk '$1 == "pgfault" { print $2 }' /proc/vmstat; }
 
 # Eight tables that fill nearly all of the buffers with a row in each page: those
@@ -56,9 +60,26 @@ release() {
 	wait "$holder_pid"
 }
 
+# PageTables, when nobody comes or goes: the backend of the last query may still
+# be ending.
+pagetables() {
+	local before now i
+	now=$(meminfo PageTables)
+	for ((i = 0; i < 60; i++)); do
+		before=$now
+		sleep 0.5
+		now=$(meminfo PageTables)
+		if [ "$now" = "$before" ]; then
+			echo "$now"
+			return
+		fi
+	done
+	die "page tables come and go all the time"
+}
+
 # Each connection reads all of it: page tables, faults, memory; time to connect.
 connections() {
-	local before waiting client first
+	local before waiting client first count
 	hold
 	before=$(faults)
 	pg "$bin/pgbench" -n -c "$n" -j 1 -t 1 -f /tmp/read.sql >/tmp/pgbench.log 2>&1 &
@@ -74,7 +95,8 @@ connections() {
 	done
 	[ "$waiting" = "$n" ] || die "the server is gone"
 	emit faults $(($(faults) - before))
-	emit pagetables "$(meminfo PageTables)"
+	count=$(pagetables) || exit
+	emit pagetables "$count"
 	first=$(sql "SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'")
 	# Of shared memory that this connection has in its page tables, or the region has.
 	if [ "$("$mshare" ls -n | wc -l)" = 1 ]; then
@@ -97,6 +119,8 @@ transactions() {
 pg_init || die "initdb failed"
 pg_start || die "the server does not start: $(cat $pg/log)"
 load
+# It would start and end processes at times of its own.
+echo 'autovacuum = off' >>$pg/data/postgresql.conf
 pg_stop || die "the server does not stop"
 for size in large small; do
 	[ $size = large ] || echo 'shared_buffers = 128kB' >>$pg/data/postgresql.conf

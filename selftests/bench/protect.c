@@ -44,7 +44,7 @@ static uint64_t protect(struct crowd *c, int prot)
 
 	if (has_region(m->way) ? mshare_protect(m->region, 0, *length, prot, 0) :
 	    m->way == THREADS && mprotect(m->at, *length, prot))
-		die("protecting %ju bytes", (uintmax_t)*length);
+		err(1, "protecting %ju bytes", (uintmax_t)*length);
 	if (!has_region(m->way) && m->way != THREADS)
 		crowd_all(c, prot == RW ? 'u' : 'p');
 	return __rdtsc() - from;
@@ -56,9 +56,8 @@ static void check(struct crowd *c, uint64_t fault)
 	int i;
 
 	for (i = 0; i < c->count; i++) {
-		errno = 0;
 		if (crowd_ask(c, i, 's').value != fault)
-			die("%s: member %d can%s write", way_names[c->memory->way], i,
+			errx(1, "%s: member %d can%s write", way_names[c->memory->way], i,
 			    fault ? "" : "not");
 	}
 }

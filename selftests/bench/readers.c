@@ -41,7 +41,7 @@ static int filled_file(uint64_t bytes)
 		for (i = 0; i < sizeof(words) / 8; i++)
 			words[i] = done + i;
 		if (file < 0 || write(file, words, sizeof(words)) != sizeof(words))
-			die("a file of memory");
+			err(1, "a file of memory");
 	}
 	return file;
 }
@@ -70,10 +70,8 @@ static void measure(enum way way, bool uring, int file, uint64_t bytes, int most
 			faults += enter.faults + read.faults;
 			if (!i)
 				sum = read.value;
-			if (read.value != sum) {
-				errno = 0;
-				die("%s: reader %d has read something else", name, i);
-			}
+			if (read.value != sum)
+				errx(1, "%s: reader %d has read something else", name, i);
 		}
 		snprintf(what, sizeof(what), "%s: faults", file < 0 ? "memory" : "file");
 		report(2, what, name, bytes, n, faults, "count");

@@ -3,9 +3,9 @@
  * Row 5: instructions a page to take pages away that N processes have: truncate
  * their file, migrate them to another node, reclaim them.
  *
- *	rmap PROCESSES SIZE	on a machine with two nodes and disk_file()
+ *	rmap PROCESSES SIZE IMAGE	on a machine with two nodes
  *
- * PROCESSES 1, 4, 16 .. at most that.
+ * PROCESSES 1, 4, 16 .. at most that; IMAGE is for disk_file().
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -26,7 +26,7 @@ static int node_of(void *at)
 	int node = -1;
 
 	if (syscall(__NR_move_pages, 0, 1UL, &at, NULL, &node, 0))
-		die("move_pages");
+		err(1, "move_pages");
 	return node;
 }
 
@@ -39,18 +39,17 @@ static uint64_t migrate(struct memory *m)
 	int node;
 
 	if (at == MAP_FAILED)
-		die("mmap");
+		err(1, "mmap");
 	read_pages(at, m->bytes, PAGE);
 	node = node_of(at);
 	nodes = node ? 1 : 2;
 	from = __rdtsc();
 	if (syscall(__NR_mbind, at, m->bytes, MPOL_BIND, &nodes, 64UL,
 		    MPOL_MF_MOVE_ALL | MPOL_MF_STRICT))
-		die("mbind");
+		err(1, "mbind");
 	from = __rdtsc() - from;
-	errno = 0;
 	if (node < 0 || node_of(at) != !node || node_of(at + m->bytes - PAGE) != !node)
-		die("the pages were not migrated from node %d", node);
+		errx(1, "the pages were not migrated from node %d", node);
 	munmap(at, m->bytes);
 	return from;
 }
@@ -60,10 +59,11 @@ static uint64_t truncated(struct memory *m)
 	uint64_t from = __rdtsc();
 
 	if (ftruncate(m->file, 0))
-		die("ftruncate");
+		err(1, "ftruncate");
 	return __rdtsc() - from;
 }
 
+static const char *image;
 static char group[64];
 
 /* In steps, until little is left; a page that was read lately gets a chance. */
@@ -81,9 +81,8 @@ static uint64_t reclaim(struct memory *m, uint64_t *pages)
 		total += __rdtsc() - from;
 		left = file_key(cgroup_file(group, stat), "file ");
 	}
-	errno = 0;
 	if (before < m->bytes || left > before / 16)
-		die("of %ju bytes %ju were not reclaimed", (uintmax_t)before, (uintmax_t)left);
+		errx(1, "of %ju bytes %ju were not reclaimed", (uintmax_t)before, (uintmax_t)left);
 	*pages = (before - left) / PAGE;
 	return total;
 }
@@ -101,7 +100,7 @@ static void measure(enum what what, enum way way, int n, uint64_t bytes)
 
 	/* Pages that can be read again, so that they can be dropped. */
 	if (what == RECLAIM)
-		file = disk_file("/mnt/file", bytes, ones, 512);
+		file = disk_file(image, bytes, ones, 512);
 	memory_make(&m, way, bytes, file);
 	crowd_make(&c, &m, job);
 	crowd_grow(&c, n);
@@ -124,17 +123,18 @@ static void measure(enum what what, enum way way, int n, uint64_t bytes)
 
 int main(int argc, char **argv)
 {
-	int most = argc == 3 ? atoi(argv[1]) : 0, n;
+	int most = argc == 4 ? atoi(argv[1]) : 0, n;
 	enum what what;
 	enum way way;
 
 	if (most < 1) {
-		fprintf(stderr, "usage: rmap PROCESSES SIZE\n");
+		fprintf(stderr, "usage: rmap PROCESSES SIZE IMAGE\n");
 		return 2;
 	}
+	image = argv[3];
 	if (!cgroup_make(group, sizeof(group)) ||
 	    !write_text(cgroup_file(group, "cgroup.procs"), "0"))
-		die("a memory cgroup");
+		err(1, "a memory cgroup");
 	for (what = TRUNCATE; what <= RECLAIM; what++)
 		for (way = MSHARE; way < WAYS; way++)
 			for (n = 1; n <= most; n *= 4)

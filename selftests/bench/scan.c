@@ -2,13 +2,13 @@
 /*
  * Row 6: N processes read all words of a file on ext4, at the same time.
  *
- *	scan PROCESSES SIZE		instructions a MiB, memory
- *	scan --time PROCESSES SIZE	the time, as a ratio to that of mmap(2)
+ *	scan PROCESSES SIZE IMAGE		instructions a MiB, memory
+ *	scan --time PROCESSES SIZE IMAGE	the time, as a ratio to that of mmap(2)
  *
- * PROCESSES 1, 4, 16 .. at most that; with --time, that.  "fits": the file is in
- * memory before.  "too large": memory.max is half of it, so that most of what is
- * read has to come from the disk.  Instructions are those for which the
- * scheduler has seen the readers run.
+ * PROCESSES 1, 4, 16 .. at most that; with --time, that.  IMAGE is for
+ * disk_file().  "fits": the file is in memory before.  "too large": memory.max is
+ * half of it, so that most of what is read has to come from the disk.
+ * Instructions are those for which the scheduler has seen the readers run.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -52,9 +52,8 @@ static uint64_t job(char command, char *at, uint64_t bytes)
 	else
 		sum = uring_read(&uring, fits ? file : direct_file, bytes, sizeof(uint64_t));
 	/* Every other word of the file is 1. */
-	errno = 0;
 	if (sum != bytes / sizeof(uint64_t) / 2)
-		die("a reader has read a sum of %ju", (uintmax_t)sum);
+		errx(1, "a reader has read a sum of %ju", (uintmax_t)sum);
 	return nanoseconds(own_clock) - from;
 }
 
@@ -75,7 +74,7 @@ static void bring_in(uint64_t bytes)
 
 	for (done = 0; done < bytes; done += sizeof(block))
 		if (pread(file, block, sizeof(block), done) != sizeof(block))
-			die("/mnt/file");
+			err(1, "/mnt/file");
 }
 
 /* The file, page tables, and what processes have for themselves. */
@@ -167,16 +166,16 @@ static void times(const char *what, int n, uint64_t bytes)
 int main(int argc, char **argv)
 {
 	static uint64_t words[WORDS];
-	bool time = argc == 4 && !strcmp(argv[1], "--time");
+	bool time = argc == 5 && !strcmp(argv[1], "--time");
 	uint64_t bytes = 0;
 	int most = 0, n;
 
-	if (argc == 3 + time) {
+	if (argc == 4 + time) {
 		most = atoi(argv[1 + time]);
 		bytes = strtoull(argv[2 + time], NULL, 0);
 	}
 	if (most < 1 || !bytes || bytes % sizeof(words)) {
-		fprintf(stderr, "usage: scan [--time] PROCESSES SIZE (a multiple of %zu)\n",
+		fprintf(stderr, "usage: scan [--time] PROCESSES SIZE (a multiple of %zu) IMAGE\n",
 			sizeof(words));
 		return 2;
 	}
@@ -184,16 +183,16 @@ int main(int argc, char **argv)
 		words[n] = n % 2;
 	if (!cgroup_make(group, sizeof(group)) ||
 	    !write_text(cgroup_file(group, "cgroup.procs"), "0"))
-		die("a memory cgroup");
-	file = disk_file("/mnt/file", bytes, words, WORDS);
+		err(1, "a memory cgroup");
+	file = disk_file(argv[3 + time], bytes, words, WORDS);
 	direct_file = open("/mnt/file", O_RDONLY | O_DIRECT | O_CLOEXEC);
 	if (direct_file < 0)
-		die("/mnt/file");
+		err(1, "/mnt/file");
 	for (fits = true;; fits = false) {
 		if (!fits) {
 			drop();
 			if (!write_number(cgroup_file(group, "memory.max"), bytes / 2))
-				die("memory.max");
+				err(1, "memory.max");
 		}
 		for (n = time ? most : 1; n <= most; n *= 4)
 			(time ? times : counts)(fits ? "fits" : "too large", n, bytes);

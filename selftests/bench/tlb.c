@@ -14,6 +14,7 @@
 #include "figure.h"
 #include "tlb_count.h"
 
+#include <err.h>
 #include <pthread.h>
 #include <sched.h>
 #include <time.h>
@@ -27,12 +28,6 @@ static const int ladder[] = { 1, 4, 16, 64, 256, 1024 };
 
 enum way { MSHARE, THREADS, MMAP, WAYS };
 static const char *const names[WAYS] = { "mshare", "threads", "mmap" };
-
-static void die(const char *what)
-{
-	fprintf(stderr, "tlb: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 /* The memory, and who else has it. */
 static int region_fd, file_fd;
@@ -91,16 +86,16 @@ static void start(enum way way, void *(*job)(void *))
 		pthread_attr_init(&attr);
 		pthread_attr_setstacksize(&attr, 64 * KIB);
 		if (pthread_create(&thread, &attr, job, NULL))
-			die("pthread_create");
+			err(1, "pthread_create");
 	} else {
 		pid = fork();
 		if (pid < 0)
-			die("fork");
+			err(1, "fork");
 		if (!pid)
 			job(NULL);
 	}
 	if (!await_change(before))
-		die("what was started did not come up");
+		errx(1, "what was started did not come up");
 }
 
 static void set_up(enum way way)
@@ -110,34 +105,34 @@ static void set_up(enum way way)
 	if (way == MSHARE) {
 		region_fd = region(GIB);
 		if (region_fd < 0 || map_anon(region_fd, 0, LENGTH + PAGE, RW))
-			die("a region");
+			err(1, "a region");
 		memory = mshare_attach(region_fd, NULL, 0);
 	} else {
 		file_fd = memfd(LENGTH + PAGE, 0);
 		memory = mmap(NULL, LENGTH + PAGE, RW, MAP_SHARED, file_fd, 0);
 	}
 	if (memory == MAP_FAILED)
-		die("the memory");
+		err(1, "the memory");
 	touch();
 }
 
 /* Takes the page away from all that have it. */
 static void unmap(enum way way, uint64_t offset)
 {
-	int err;
+	int failed;
 
 	switch (way) {
 	case MSHARE:
-		err = mshare_unmap(region_fd, offset, PAGE, 0);
+		failed = mshare_unmap(region_fd, offset, PAGE, 0);
 		break;
 	case THREADS:
-		err = munmap((void *)(memory + offset), PAGE);
+		failed = munmap((void *)(memory + offset), PAGE);
 		break;
 	default:
-		err = fallocate(file_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, PAGE);
+		failed = fallocate(file_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, PAGE);
 	}
-	if (err)
-		die("unmap");
+	if (failed)
+		err(1, "unmap");
 }
 
 /* The kernel frees what others wait for; let it, so that it is not measured. */
@@ -207,18 +202,18 @@ static void faults_of(enum way way, const char *what, bool present)
 		char *p = mmap(NULL, length, RW, MAP_SHARED | MAP_POPULATE, file, 0);
 
 		if (p == MAP_FAILED || munmap(p, length))
-			die("mmap");
+			err(1, "mmap");
 	}
 	if (way == MSHARE) {
 		fd = region(GIB);
 		if (fd < 0 || map_file(fd, 0, length, RW, file))
-			die("a region");
+			err(1, "a region");
 		at = mshare_attach(fd, NULL, 0);
 	} else {
 		at = mmap(NULL, length, RW, MAP_SHARED, file, 0);
 	}
 	if (at == MAP_FAILED)
-		die("the memory");
+		err(1, "the memory");
 	printf("%s\t%s\t1\t%ju\n", what, names[way], (uintmax_t)fault(at));
 	fflush(stdout);
 	if (way == MSHARE)
@@ -241,10 +236,10 @@ static void switches(const char *name, bool guests)
 	if (guests) {
 		fd = region(GIB);
 		if (fd < 0 || mshare_attach(fd, NULL, 0) == MAP_FAILED)
-			die("a region");
+			err(1, "a region");
 	}
 	if (!ping_pong(cost, BATCHES, TRIPS))
-		die("a byte through a pipe");
+		err(1, "a byte through a pipe");
 	printf("switches\t%s\t2\t%ju\n", name, (uintmax_t)median(cost, BATCHES));
 	fflush(stdout);
 }
@@ -255,7 +250,7 @@ static void apart(enum way way, bool ipis)
 	pid_t pid = fork();
 
 	if (pid < 0)
-		die("fork");
+		err(1, "fork");
 	if (!pid) {
 		setpgid(0, 0);
 		*ready = 0;

@@ -25,7 +25,7 @@ static inline void uring_start(struct uring *u)
 
 	memory = mmap(NULL, URING_BUFFERS * URING_BYTES, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
-		die("mmap");
+		err(1, "mmap");
 	for (i = 0; i < URING_BUFFERS; i++)
 		u->buffers[i] = (struct iovec){ memory + i * URING_BYTES, URING_BYTES };
 	ret = io_uring_queue_init(URING_BUFFERS, &u->ring, 0);
@@ -33,7 +33,7 @@ static inline void uring_start(struct uring *u)
 		ret = io_uring_register_buffers(&u->ring, u->buffers, URING_BUFFERS);
 	errno = -ret;
 	if (ret)
-		die("io_uring");
+		err(1, "io_uring");
 }
 
 static inline void uring_stop(struct uring *u)
@@ -66,10 +66,10 @@ static inline uint64_t uring_read(struct uring *u, int file, uint64_t bytes, uin
 			ret = io_uring_wait_cqe(&u->ring, &cqe);
 		errno = -ret;
 		if (ret < 0)
-			die("io_uring");
+			err(1, "io_uring");
 		errno = -cqe->res;
 		if (cqe->res != (int)URING_BYTES)
-			die("a read through io_uring");
+			err(1, "a read through io_uring");
 		i = cqe->user_data;
 		io_uring_cqe_seen(&u->ring, cqe);
 		sum += read_pages(u->buffers[i].iov_base, URING_BYTES, step);

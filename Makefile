@@ -183,7 +183,7 @@ stress: kernel-debug tests
 shuffle: kernel-debug tests
 	@selftests/vm/long debug/shuffle $(SEED) "--mem 4096 --disk 256 --timeout 10800 \
 			--append hugepagesz=1G --append hugepages=1" \
-		env MST_SEED=$(SEED) sh build/selftests/run_tests.sh build/selftests all
+		env MST_SEED=$(SEED) MST_TIMEOUT=3600 sh build/selftests/run_tests.sh build/selftests all
 
 # The TLB protocol as a model, every configuration.
 model: deps
@@ -194,7 +194,7 @@ check-long: mutate stress shuffle
 
 KERNEL = build/bzImage
 shell: deps
-	@[ -e $(KERNEL) ] || $(MAKE) kernel
+	@[ -e $(KERNEL) ] || $(MAKE) kernel$(if $(findstring /debug/,$(KERNEL)),-debug)
 	@selftests/vm/run --kernel $(KERNEL) $(VM) --shell
 
 clean:

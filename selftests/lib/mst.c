@@ -473,13 +473,8 @@ long long sys_mshare(const char *name)
 
 bool sys_mshare_becomes(const char *name, long long value)
 {
-	int i;
-
-	for (i = 0; i < 12000; i++) {
-		if (sys_mshare(name) == value)
-			return true;
-		sleep_ms(5);
-	}
+	if (BECOMES(sys_mshare(name) == value))
+		return true;
 	fprintf(stderr, "# /sys/kernel/mm/mshare/%s stays at %lld, not %lld\n", name,
 		sys_mshare(name), value);
 	return false;

@@ -225,8 +225,6 @@ static void look(struct __test_metadata *_metadata, io_t *io, uint64_t size)
 
 FIXTURE_TEARDOWN(io)
 {
-	int i;
-
 	kill(self->peer, SIGKILL);
 	wait_for(self->peer);
 	look(_metadata, self, variant->size);
@@ -236,8 +234,7 @@ FIXTURE_TEARDOWN(io)
 	mshare_detach(self->two - OBJECT, 0);
 	close(self->fd);
 	close(self->file);
-	for (i = 0; i < 1000 && sys_mshare("regions"); i++)
-		sleep_ms(5);
+	settled();
 }
 
 /*

@@ -86,7 +86,7 @@ TEST(the_creator_may_exit)
 TEST(the_memory_is_freed_after_the_last_one)
 {
 	long long regions = settled(), tables = sys_mshare("pgtable_bytes");
-	int fd = region(GIB), i;
+	int fd = region(GIB);
 	long long full;
 	char *addr;
 
@@ -101,9 +101,7 @@ TEST(the_memory_is_freed_after_the_last_one)
 	ASSERT_OK(munmap(addr, SLOT));
 	EXPECT_TRUE(sys_mshare_becomes("regions", regions));
 	EXPECT_TRUE(sys_mshare_becomes("pgtable_bytes", tables));
-	for (i = 0; i < 100 && meminfo("Shmem:") > full - 31 * 1024; i++)
-		sleep_ms(50);
-	EXPECT_GE(full - 31 * 1024, meminfo("Shmem:"));
+	EXPECT_TRUE(BECOMES(meminfo("Shmem:") <= full - 31 * 1024));
 }
 
 TEST(huge_pages_come_back)

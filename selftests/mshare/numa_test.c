@@ -241,9 +241,7 @@ TEST_F(numa, balancing_leaves_it_alone)
 		works_from_afar(laps, own, self->addr, variant->page);
 	}
 	/* The scanner has been at work, at what is the process's own. */
-	for (i = 0; i < 600 && file_key("/proc/vmstat", "numa_pte_updates ") < hints + OWN_PAGES / 2; i++)
-		sleep_ms(100);
-	EXPECT_LE(hints + OWN_PAGES / 2, file_key("/proc/vmstat", "numa_pte_updates "));
+	EXPECT_TRUE(BECOMES(file_key("/proc/vmstat", "numa_pte_updates ") >= hints + OWN_PAGES / 2));
 	kill(pid, SIGKILL);
 	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
 	EXPECT_EQ(PAGES, count_on(self->plain, variant->page, far));

@@ -183,7 +183,7 @@ stress: kernel-debug tests
 shuffle: kernel-debug tests
 	@selftests/vm/long debug/shuffle $(SEED) "--mem 4096 --disk 256 --timeout 10800 \
 			--append hugepagesz=1G --append hugepages=1" \
-		env MST_SEED=$(SEED) MST_TIMEOUT=3600 sh build/selftests/run_tests.sh build/selftests all
+		env MST_SEED=$(SEED) sh build/selftests/run_tests.sh build/selftests all
 
 # The TLB protocol as a model, every configuration.
 model: deps

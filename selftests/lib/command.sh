@@ -6,3 +6,6 @@
 mkdir -p /run/build
 mount --bind build /run/build || exit
 mshare=/run/build/libmshare/mshare
+
+# regions NUMBER: are there so many in the machine?
+regions() { [ "$(cat /sys/kernel/mm/mshare/regions)" = "$1" ]; }

@@ -27,6 +27,8 @@ struct crew {
 	volatile int rest;
 	volatile uint64_t bad;
 	volatile uint64_t laps[CREW_MAX];
+	/* Pages, so that one who is slow is told from one who stands still. */
+	volatile uint64_t steps[CREW_MAX];
 	int members;
 	pid_t pid[CREW_MAX];
 	uint64_t pages;
@@ -67,6 +69,7 @@ static inline void crew_works(struct crew *crew, char *object, int me)
 			if (value != (lap ? crew_value(lap, page) : 0))
 				crew_bad(crew, me, page, value, crew_value(lap, page));
 			*word = crew_value(lap + 1, page);
+			crew->steps[me]++;
 			value = *crew_word(object, page, other);
 			if (value >> 32 < least || (value && (uint32_t)value != page))
 				crew_bad(crew, me, page, value, crew_value(least, page));
@@ -113,16 +116,19 @@ static inline struct crew *crew_start(int fd, uint64_t offset, uint64_t length, 
 	return crew;
 }
 
-/* Waits until every member has done LAPS more; false if one does not. */
+/* Waits until every member has done LAPS more; false if one stands still. */
 static inline bool crew_advances(struct crew *crew, uint64_t laps)
 {
-	uint64_t goal[CREW_MAX];
+	uint64_t goal[CREW_MAX], steps = 0;
 	int i, tries;
 
 	for (i = 0; i < crew->members; i++)
 		goal[i] = crew->laps[i] + laps;
 	for (i = 0; i < crew->members; i++) {
 		for (tries = 0; crew->laps[i] < goal[i]; tries++) {
+			if (crew->steps[i] != steps)
+				tries = 0;
+			steps = crew->steps[i];
 			if (tries == 12000) {
 				fprintf(stderr, "# member %d stands still in lap %llu\n", i,
 					(unsigned long long)crew->laps[i]);

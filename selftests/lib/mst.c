@@ -330,7 +330,7 @@ bool huge_pages(uint64_t size, long count)
 {
 	static const char *const names[] = { "nr_hugepages", "free_hugepages", "resv_hugepages" };
 	char path[3][96];
-	const int tries = 200;
+	const int tries = 1200;
 	long long have;
 	int i;
 
@@ -478,6 +478,21 @@ bool sys_mshare_becomes(const char *name, long long value)
 	fprintf(stderr, "# /sys/kernel/mm/mshare/%s stays at %lld, not %lld\n", name,
 		sys_mshare(name), value);
 	return false;
+}
+
+void populate_what_can_be_had(int fd, uint64_t offset, uint64_t length)
+{
+	uint64_t resident = 0;
+	int same;
+
+	for (same = 0; same < 10; same++) {
+		lru_drain();
+		mshare_advise(fd, offset, length, MADV_POPULATE_WRITE, 0);
+		if (stat_of(fd).resident != resident)
+			same = 0;
+		resident = stat_of(fd).resident;
+		sleep_ms(50);
+	}
 }
 
 long long settled(void)

@@ -17,7 +17,7 @@
  * half a processor.
  */
 #undef TEST_TIMEOUT_DEFAULT
-#define TEST_TIMEOUT_DEFAULT	300
+#define TEST_TIMEOUT_DEFAULT	600
 
 #define PAGE		4096ULL
 #define KIB		1024ULL
@@ -156,6 +156,11 @@ struct snap snap_take(int fd, const void *addr, uint64_t length);
 /* Says on stderr what differs. */
 bool snap_same(const struct snap *before, const struct snap *after);
 
+/*
+ * Populates in a cgroup that gets full, until nothing is left that another CPU had
+ * charged in advance: that is given back a little later.
+ */
+void populate_what_can_be_had(int fd, uint64_t offset, uint64_t length);
 /* What our page map says of PAGES pages; false if it cannot be read. */
 bool page_map(const void *addr, uint64_t *entries, uint64_t pages);
 bool pin(int cpu);

@@ -23,6 +23,17 @@ check() {
 	failed=$((failed + 1))
 }
 
+# becomes COMMAND...: waits, at most a minute or so, until the command succeeds.
+becomes() {
+	local i
+	for i in {1..300}; do
+		! "$@" >/dev/null 2>&1 || return 0
+		sleep 0.2
+	done
+	echo "not after $i times: $*"
+	return 1
+}
+
 # The last line, and the exit status of the script.
 plan() {
 	echo "1..$count"

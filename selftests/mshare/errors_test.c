@@ -195,9 +195,10 @@ static void fails_reopened(struct world *w, int flags)
 	FAILS(on(w, fd));
 }
 
-/* A region whose owner is gone, with an object at 0. */
+/* A region whose owner is gone, with an object at 0 that a worker has forbidden. */
 static int dead_region(void)
 {
+	char path[64];
 	int pair[2], fd;
 	pid_t pid;
 
@@ -214,7 +215,10 @@ static int dead_region(void)
 	fd = receive_fd(pair[1]);
 	close(pair[0]);
 	close(pair[1]);
-	return wait_for(pid) || !(stat_of(fd).flags & MSHARE_STAT_DEAD) ? -1 : fd;
+	if (wait_for(pid) || !(stat_of(fd).flags & MSHARE_STAT_DEAD))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	return BECOMES(strstr(slurp(path), " ---s ")) ? fd : -1;
 }
 
 /* A memfd of a page, mapped at FREE, and sealed first. */
@@ -1365,7 +1369,6 @@ ERROR("mshare_advise ENOMEM: a hole")
 ERROR("mshare_advise ENOMEM: populate and a full cgroup")
 {
 	char dir[64], *old = slurp("/proc/sys/kernel/printk");
-	uint64_t resident;
 
 	w->other = full_cgroup_region(dir, sizeof(dir), 4 * MIB);
 	if (w->other < 0)
@@ -1373,11 +1376,7 @@ ERROR("mshare_advise ENOMEM: populate and a full cgroup")
 	NEED(map_anon(w->other, 16 * MIB, 4 * MIB, RW) == 16 * MIB);
 	/* The report of the OOM killer is no failure here: oom_test shows it. */
 	write_text("/proc/sys/kernel/printk", "1");
-	/* Until nothing is left that a CPU had charged in advance. */
-	do {
-		resident = stat_of(w->other).resident;
-		mshare_advise(w->other, 16 * MIB, 4 * MIB, MADV_POPULATE_WRITE, 0);
-	} while (stat_of(w->other).resident != resident);
+	populate_what_can_be_had(w->other, 16 * MIB, 4 * MIB);
 	FAILS(mshare_advise(w->other, 16 * MIB, 4 * MIB, MADV_POPULATE_WRITE, 0));
 	write_text("/proc/sys/kernel/printk", old);
 }

@@ -240,6 +240,7 @@ TEST_F(numa, balancing_leaves_it_alone)
 		CHILD_CHECK(!syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0));
 		works_from_afar(laps, own, self->addr, variant->page);
 	}
+	EXPECT_TRUE(BECOMES(*laps));
 	/* The scanner has been at work, at what is the process's own. */
 	EXPECT_TRUE(BECOMES(file_key("/proc/vmstat", "numa_pte_updates ") >= hints + OWN_PAGES / 2));
 	kill(pid, SIGKILL);

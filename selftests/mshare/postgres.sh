@@ -18,25 +18,16 @@ ordinary() {
 }
 # Of the one that is running no other is left.
 one_region() {
-	local i
-	for i in {1..50}; do
-		[ "$(cat /sys/kernel/mm/mshare/regions)" != 1 ] || return 0
-		sleep 0.2
-	done
-	echo "$i times $(cat /sys/kernel/mm/mshare/regions) regions"
-	"$mshare" ls
-	return 1
+	becomes regions 1 || { "$mshare" ls; return 1; }
 }
-# Each process of the server has it attached, those that need no memory apart.
-all_attached() {
-	local processes attached
+# Each process of the server has it attached, those that need no memory apart.  One
+# that has ended may be counted once more.
+attached() {
 	processes=$(sql 'SELECT count(*) FROM pg_stat_activity')
 	attached=$("$mshare" ls -rno ATTACHED)
-	if [ "$attached" -le 3 ] || [ "$attached" -lt "$processes" ] || [ "$attached" -gt $((processes + 3)) ]; then
-		echo "$processes processes, $attached attachments"
-		return 1
-	fi
+	[ "$attached" -gt 3 ] && [ "$attached" -ge "$processes" ] && [ "$attached" -le $((processes + 3)) ]
 }
+all_attached() { becomes attached || { echo "$processes processes, $attached attachments"; return 1; }; }
 
 load() { pg "$bin/pgbench" -i -q -s 2 && sql 'CREATE EXTENSION amcheck'; }
 transactions() { pg "$bin/pgbench" -n -c 8 -j 2 -t 50; }
@@ -54,43 +45,30 @@ indexes() {
 	[ "$(sql "SELECT count(bt_index_check(indexrelid, true)) FROM pg_index
 		WHERE indrelid::regclass::text LIKE 'pgbench%'")" = 3 ]
 }
+works() {
+	victim=$(sql "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'
+		AND state = 'active' LIMIT 1")
+	[ -n "$victim" ]
+}
+reinitializations() { grep -c 'all server processes terminated; reinitializing' $pg/log; }
+recovered() { [ "$(reinitializations)" -gt "$before" ] && sql 'SELECT 1'; }
 # A backend is killed in the middle of its work: the server ends the others,
 # throws the memory away and recovers from the log.
 kill_backend() {
-	local victim before client i
-	before=$(grep -c 'all server processes terminated; reinitializing' $pg/log)
+	local victim before client
+	before=$(reinitializations)
 	pg "$bin/pgbench" -n -c 8 -j 2 -T 600 >/dev/null 2>&1 &
 	client=$!
-	for i in {1..100}; do
-		victim=$(sql "SELECT pid FROM pg_stat_activity WHERE application_name = 'pgbench'
-			AND state = 'active' LIMIT 1")
-		[ -z "$victim" ] || break
-		sleep 0.2
-	done
-	[ -n "$victim" ] || { echo "no backend is at work after $i looks"; return 1; }
+	becomes works || return
 	sleep 1
 	kill -9 "$victim"
 	wait $client
-	for i in {1..300}; do
-		if [ "$(grep -c 'all server processes terminated; reinitializing' $pg/log)" -gt "$before" ] &&
-			sql 'SELECT 1' >/dev/null 2>&1; then
-			return 0
-		fi
-		sleep 0.2
-	done
-	echo "no server after $i looks"
-	return 1
+	becomes recovered
 }
 # Its children notice, and end; nothing cleans up.
 kill_postmaster() {
-	local i
 	kill -9 "$(postmaster)"
-	for i in {1..300}; do
-		[ "$(cat /sys/kernel/mm/mshare/regions)" != 0 ] || return 0
-		sleep 0.2
-	done
-	echo "still $(cat /sys/kernel/mm/mshare/regions) region after $i looks"
-	return 1
+	becomes regions 0
 }
 checksums() { pg "$bin/pg_checksums" --check -D $pg/data; }
 same_as_before() { [ "$(sums)" = "$last" ] || { echo "$(sums), was $last"; return 1; }; }
@@ -120,7 +98,7 @@ check "sums agree once more" agree
 last=$(sums)
 check "a stop" pg_stop
 check "checksums of all pages" checksums
-check "no region is left" test "$(cat /sys/kernel/mm/mshare/regions)" = 0
+check "no region is left" becomes regions 0
 check "a start without mshare run" pg_start
 check "has ordinary memory" ordinary
 check "and the same sums" same_as_before

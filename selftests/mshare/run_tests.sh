@@ -9,7 +9,7 @@
 # "all" is every *_test there but oom_test and nomem_test, for which the kernel
 # prints call traces, numa_test, which needs another machine, and reclaim_test: on
 # the debug kernel pages may be back in use before they have left the swap cache.
-# Environment: MST_TIMEOUT, seconds for a binary (1200); MST_SEED, a number for a
+# Environment: MST_TIMEOUT, seconds for a binary (3600); MST_SEED, a number for a
 # random order.
 
 PAGING='attach_test access_test fork_test lifetime_test tlb_test fault_test unmap_test protect_test'
@@ -40,7 +40,7 @@ if [ -n "${MST_SEED:-}" ]; then
 		'BEGIN { srand(seed) } { print rand() "\t" $0 }' | sort -n | cut -f 2)
 fi
 
-limit=${MST_TIMEOUT:-1200}
+limit=${MST_TIMEOUT:-3600}
 tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 count=0

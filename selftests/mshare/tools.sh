@@ -66,11 +66,7 @@ family_pids() { { echo "$pid"; pgrep -P "$pid"; } | sort -n; }
 end_family() {
 	# shellcheck disable=SC2046 # a list of words
 	kill $(family_pids)
-	for _ in {1..100}; do
-		[ "$(cat /sys/kernel/mm/mshare/regions)" != 0 ] || return 0
-		sleep 0.1
-	done
-	echo "there are still $(cat /sys/kernel/mm/mshare/regions) regions"
+	becomes regions 0
 }
 fdinfo() { sed -n "s/^mshare-$1:\t//p" "/proc/$pid/fdinfo/200"; }
 column() { "$mshare" ls -bnro "$1"; }

@@ -85,6 +85,8 @@
 #define CLEAR_AFTER_SET		22	/* order in switch_mm_irqs_off() */
 /* A ranged flush whose generation is not the only one that is missing. */
 #define RANGED_WHEN_BEHIND	23	/* seen->gen + 1 in mshare_flush_needed() */
+/* The CPU is no longer in the guest's mask when it looks at the guest's links. */
+#define LEAVE_MASK_FIRST	24	/* mshare_switch_out() in switch_mm_irqs_off() */
 
 /* ---- the configuration: run sets what differs from this */
 
@@ -315,6 +317,13 @@ inline catch_up(C, M)
 /* Hosts of the mm that is left, other than those of the next. */
 inline leave_hosts(C, NX, S)
 {
+#if BUG == 0 || BUG == LEAVE_MASK_FIRST
+	/* mshare_assert_mask(): nothing is linked that we were not told of. */
+	d_step {
+		MUST(!(linked[loaded[C]] & ATTS(0)) || (hmask[0] & BIT(C)), "S1");
+		MUST(!(linked[loaded[C]] & ATTS(1)) || (hmask[1] & BIT(C)), "S1")
+	}
+#endif
 	/* cleared with the set as it is now: it may not be what bits were set by */
 	S = set[loaded[C]];
 	d_step {
@@ -332,8 +341,8 @@ inline to_init(C, S)
 {
 	d_step { switching[C] = true; lazy[C] = false };
 	QUIET {
-		mask[loaded[C]] = mask[loaded[C]] & ~BIT(C);
 		leave_hosts(C, INIT, S);
+		mask[loaded[C]] = mask[loaded[C]] & ~BIT(C);
 		d_step { loaded[C] = INIT; switching[C] = false }
 	}
 }
@@ -563,9 +572,14 @@ end:	do
 		QUIET {
 			if
 			:: loaded[c] != INIT ->
+#if BUG == LEAVE_MASK_FIRST
 				mask[loaded[c]] = mask[loaded[c]] & ~BIT(c);
-#if BUG != CLEAR_AFTER_SET
 				leave_hosts(c, nx, s)
+#elif BUG == CLEAR_AFTER_SET
+				mask[loaded[c]] = mask[loaded[c]] & ~BIT(c)
+#else
+				leave_hosts(c, nx, s);
+				mask[loaded[c]] = mask[loaded[c]] & ~BIT(c)
 #endif
 			:: else
 			fi;

@@ -47,6 +47,8 @@
 #include <trace/events/mshare.h>
 #include <trace/events/tlb.h>
 
+#include "mm_internal.h"
+
 /* Parallel to cpu_tlbstate.ctxs[]; only guests have something here. */
 static DEFINE_PER_CPU(struct mshare_seen, mshare_seen[TLB_NR_DYN_ASIDS]);
 
@@ -217,6 +219,18 @@ static unsigned long mshare_flush_range(const struct mshare_set *set,
 	return nr;
 }
 
+/*
+ * The generation that the range of @f belongs to, if the range is worth it: it is
+ * flushed once for each attachment, and the limit is for all of them.
+ */
+static u64 mshare_range_gen(const struct mshare_set *set, const struct flush_tlb_info *f)
+{
+	if (f->end == TLB_FLUSH_ALL || f->start < set->at[0].host_start ||
+	    ((f->end - f->start) >> f->stride_shift) * set->nr > tlb_single_page_flush_ceiling)
+		return TLB_GENERATION_INVALID;
+	return f->new_tlb_gen;
+}
+
 /**
  * __mshare_flush_cpu - Flush a host on this CPU.
  * @f: The flush, f->mm is the host.
@@ -250,8 +264,7 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 	mshare_assert_mask(guest, set);
 
 	gen = mshare_set_gen(set);
-	switch (mshare_flush_needed(seen, set, gen, f->end == TLB_FLUSH_ALL ?
-				    TLB_GENERATION_INVALID : f->new_tlb_gen)) {
+	switch (mshare_flush_needed(seen, set, gen, mshare_range_gen(set, f))) {
 	case MSHARE_FLUSH_NONE:
 		/* The flush of somebody else has done it all. */
 		break;

@@ -131,7 +131,9 @@ static inline bool mshare_catch_up(struct mm_struct *mm, u16 asid)
 
 static inline bool mshare_flush_cpu(const struct flush_tlb_info *f)
 {
-	if (likely(!f->mm || !mm_is_mshare_host(f->mm)))
+	/* The first two touch no line of an mm that its owner is just writing to. */
+	if (likely(!f->mm || f->mm == this_cpu_read(cpu_tlbstate.loaded_mm) ||
+		   !mm_is_mshare_host(f->mm)))
 		return false;
 	__mshare_flush_cpu(f);
 	return true;

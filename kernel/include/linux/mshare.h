@@ -73,8 +73,9 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 		     unsigned long address, bool nowait);
 long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret);
 
-/* mm/pagewalk.c, mm/migrate.c, fs/proc/task_mmu.c */
+/* mm/pagewalk.c, mm/ptdump.c, mm/migrate.c, fs/proc/task_mmu.c */
 int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk);
+bool mshare_at(struct mm_struct *mm, unsigned long addr);
 unsigned long mshare_walk_shift(const struct vm_area_struct *vma);
 struct vm_area_struct *mshare_walk_begin(struct vm_area_struct *vma, unsigned long *addr);
 void mshare_walk_end(struct vm_area_struct *vma);
@@ -138,6 +139,11 @@ static inline long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 static inline int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
 {
 	return 0;
+}
+
+static inline bool mshare_at(struct mm_struct *mm, unsigned long addr)
+{
+	return false;
 }
 
 static inline unsigned long mshare_walk_shift(const struct vm_area_struct *vma)

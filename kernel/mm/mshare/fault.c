@@ -39,8 +39,19 @@ static bool mshare_may_retry_oom(const struct mshare_region *region)
 {
 	if (!mshare_memcg_is_ours(region))
 		return false;
-	return task_in_memcg_oom(current) ||
-	       READ_ONCE(current->signal->oom_score_adj) != OOM_SCORE_ADJ_MIN;
+	return task_in_memcg_oom(current) || oom_badness(current, 0) != LONG_MIN;
+}
+
+/*
+ * What was charged may be above the memory.high of the cgroup that pays.  The core
+ * makes @current reclaim from its own cgroup for that, which is another one.
+ */
+static void mshare_reclaim_high(const struct mshare_region *region)
+{
+#ifdef CONFIG_MEMCG
+	if (unlikely(current->memcg_nr_pages_over_high) && !mshare_memcg_is_ours(region))
+		schedule_work(&region->memcg->high_work);
+#endif
 }
 
 /* As mm_account_fault() does, but with the address that @current used. */
@@ -79,6 +90,7 @@ static void mshare_enter(struct mshare_guest *guest, struct mshare_region *regio
 
 static void mshare_leave(struct mshare_guest *guest)
 {
+	mshare_reclaim_high(guest->host->mshare);
 	set_active_memcg(guest->memcg);
 	current->mshare_guest = guest->outer;
 }

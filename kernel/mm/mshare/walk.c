@@ -7,6 +7,32 @@
 
 #include "mshare.h"
 
+/*
+ * Walks the host mm, a GiB at a time if it is more than that: the lock is everybody's,
+ * and whoever may attach may look.  Pieces end where no page goes on.  Callbacks that
+ * move their private pointer get one piece: mincore() asks for less.
+ */
+static int mshare_walk_host(struct mm_struct *host, unsigned long start, unsigned long end,
+			    struct mm_walk *walk)
+{
+	bool whole = end - start <= PUD_SIZE;
+	unsigned long next;
+	int err;
+
+	for (; start < end; start = next) {
+		next = whole ? end : min(end, ALIGN(start + 1, PUD_SIZE));
+		err = walk_page_range(host, start, next, walk->ops, walk->private);
+		if (err)
+			return err;
+		if (next < end && mmap_lock_is_contended(host)) {
+			mmap_read_unlock(host);
+			cond_resched();
+			mmap_read_lock(host);
+		}
+	}
+	return 0;
+}
+
 /**
  * mshare_walk - Walk a part of an attachment.
  * @start: Where in the guest it begins.
@@ -33,9 +59,23 @@ int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
 	shift = mshare_walk_shift(walk->vma);
 	if (mmap_read_lock_killable(host))
 		return -EINTR;
-	err = walk_page_range(host, start - shift, end - shift, ops, walk->private);
+	err = mshare_walk_host(host, start - shift, end - shift, walk);
 	mmap_read_unlock(host);
 	return err;
+}
+
+/**
+ * mshare_at - Is there an attachment at an address?
+ * @mm: Any mm, its mmap_lock held.
+ * @addr: The address.
+ *
+ * Return: true if there is.
+ */
+bool mshare_at(struct mm_struct *mm, unsigned long addr)
+{
+	const struct vm_area_struct *vma = vma_lookup(mm, addr);
+
+	return vma && vma_is_mshare(vma);
 }
 
 /**

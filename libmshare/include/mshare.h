@@ -150,7 +150,8 @@ int mshare_send_fd(int socket, int fd);
  * with the close-on-exec flag set; it need not be one of a region.
  * Fails with an errno of recvmsg(2), or
  *
- *	ECONNRESET	the other side is closed and nothing is left to read
+ *	ECONNRESET	the other side is closed and nothing is left to read, or
+ *			an empty message without a descriptor came
  *	EPROTO		not one byte with one descriptor: the byte, or message,
  *			is consumed, and all descriptors of it are closed
  *	EMFILE		no descriptor is free, or a security module refused to

@@ -81,7 +81,8 @@
  *	MAP_FIXED.
  * @fd: The file to map, -1 with MAP_ANONYMOUS.
  * @reserved: Must be 0.
- * @fd_offset: Where in the file, a multiple of 4096; 0 with MAP_ANONYMOUS.
+ * @fd_offset: Where in the file, a multiple of 4096 (of the huge page size for
+ *	huge pages); 0 with MAP_ANONYMOUS.
  *
  * This structure can grow in future levels of the ABI.
  */

@@ -95,8 +95,8 @@ struct mshare_region {
  * Makes a region of SIZE bytes, a multiple of 4096, maps read-write anonymous
  * memory in all of it and attaches it, at an address that the kernel picks.
  * NAME and FLAGS are those of mshare_create(), without MSHARE_QUERY_ABI.
- * Memory is allocated when it is accessed, but all of it counts for what the
- * system commits itself to, as with mmap(2) (ENOMEM).
+ * Memory is allocated when it is accessed, but all of it counts as committed
+ * memory, as with mmap(2) (ENOMEM).
  *
  * Returns 0.  If it fails, with an errno of mshare_create(), ftruncate(2),
  * mshare_map() or mshare_attach(), there is no region and *REGION is as it was.
@@ -161,10 +161,10 @@ int mshare_recv_fd(int socket);
 
 /*
  * Opens the region of FD once more, for reading only and with the
- * close-on-exec flag set: for those who shall not write.  Returns the new file
- * descriptor.  The owner of the region, and who may write to the file that it
- * is, can reopen that for writing.  Fails with an errno of mshare_stat() or
- * open(2); ENOENT: /proc is not mounted.
+ * close-on-exec flag set: for those who are not to write.  Returns the new file
+ * descriptor.  The owner, and others whom the region's mode permits to write, can
+ * reopen it for writing.  Fails with an errno of mshare_stat() or open(2);
+ * ENOENT: /proc is not mounted.
  */
 int mshare_reopen_rdonly(int fd);
 

@@ -24,7 +24,7 @@ help:
 	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
 	@echo 'make bench-postgres  PostgreSQL with and without mshare run [QUICK=1]'
 	@echo 'make regress-postgres  its regression tests with and without mshare run'
-	@echo 'make check        builds everything and runs every test [SEED=random order]'
+	@echo 'make check        the fast and the debug kernel, and every test on them [SEED=order]'
 	@echo 'make smoke        the fast kernel and the core tests only'
 	@echo 'make check-harness  does the harness notice kernels and tests that fail?'
 	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc, documentation'

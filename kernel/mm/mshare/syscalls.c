@@ -126,7 +126,8 @@ out_name:
  * - %-EEXIST: something is mapped at @addr
  * - %-EOWNERDEAD: the owner is gone
  * - %-ENOMEM: no room, too many mappings, RLIMIT_AS, or no memory
- * - %-EBUSY: the process has, or had, an mmu-notifier user such as KVM
+ * - %-EBUSY: since it began with execve() or fork() the process has, or had, an
+ *   mmu-notifier user such as KVM
  * - %-EINTR: killed
  */
 SYSCALL_DEFINE3(mshare_attach, int, fd, unsigned long, addr, unsigned int, flags)
@@ -344,7 +345,8 @@ static bool mshare_advice_valid(int advice)
  * - %-EBADF: @fd is not open for writing
  * - %-EBADFD: @fd is not a region
  * - %-EACCES: MADV_REMOVE of an object that may not be written
- * - %-EPERM, %-ETXTBSY, %-EOPNOTSUPP: MADV_REMOVE, as fallocate(2)
+ * - %-EPERM, %-ETXTBSY, %-EOPNOTSUPP, %-ENOSPC, %-EDQUOT: MADV_REMOVE, as
+ *   fallocate(2)
  * - %-ENOMEM: past the size of the region, a hole, or no memory
  * - %-EOWNERDEAD: the owner is gone
  * - %-EAGAIN, %-EBUSY, %-EFAULT, %-EHWPOISON, %-EIO: as madvise(2)

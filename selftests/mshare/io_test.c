@@ -17,6 +17,7 @@
 #include <linux/futex.h>
 #include <poll.h>
 #include <sys/mount.h>
+#include <pthread.h>
 #include <sys/ptrace.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -119,10 +120,33 @@ static bool swap_out(io_t *io, uint64_t size)
 	return false;
 }
 
+/* Puts the pages of the object where the variant wants them, whatever was done to them. */
+static bool pages_go(io_t *io, enum pages pages, uint64_t size, uint64_t page)
+{
+	uint64_t i;
+
+	switch (pages) {
+	case PRESENT:
+		for (i = 0; i < size; i += page)
+			((volatile char *)io->rw)[i] += 0;
+		/* With one access a page, this says how large they are. */
+		return stat_of(io->fd).resident == size;
+	case UNMAPPED:
+		return !mshare_advise(io->fd, OBJECT, size, MADV_DONTNEED, 0) &&
+		       !stat_of(io->fd).resident;
+	case UNTOUCHED:
+		return true;
+	case SWAPPED:
+		for (i = 0; i < size; i += PAGE)
+			((volatile char *)io->rw)[i] += 0;
+		return swap_out(io, size);
+	}
+	return false;
+}
+
 FIXTURE_SETUP(io)
 {
 	bool thp = variant->page == HUGE && !variant->memfd;
-	uint64_t i;
 	char *peer;
 	int b;
 
@@ -163,26 +187,9 @@ FIXTURE_SETUP(io)
 		fill(self->expect[b], WINDOW, OLD + b);
 		memcpy(self->rw + self->at[b], self->expect[b], WINDOW);
 	}
-	switch (variant->pages) {
-	case PRESENT:
-		for (i = 0; i < variant->size; i += variant->page)
-			((volatile char *)self->rw)[i] += 0;
-		/* With one access a page, this says how large they are. */
-		ASSERT_EQ(variant->size, stat_of(self->fd).resident);
-		break;
-	case UNMAPPED:
-		ASSERT_OK(mshare_advise(self->fd, OBJECT, variant->size, MADV_DONTNEED, 0));
+	ASSERT_TRUE(pages_go(self, variant->pages, variant->size, variant->page));
+	if (variant->pages == UNTOUCHED)
 		ASSERT_EQ(0, stat_of(self->fd).resident);
-		break;
-	case UNTOUCHED:
-		ASSERT_EQ(0, stat_of(self->fd).resident);
-		break;
-	case SWAPPED:
-		for (i = 0; i < variant->size; i += PAGE)
-			((volatile char *)self->rw)[i] += 0;
-		ASSERT_TRUE(swap_out(self, variant->size));
-		break;
-	}
 
 	self->peer_rw = (char *)(11 * SLOT + OBJECT);
 	self->peer_ro = (char *)(13 * SLOT + OBJECT);
@@ -605,6 +612,97 @@ TEST_F(io, futex)
 	EXPECT_EQ(0, wait_for(pid));
 }
 
+/* Words outside of the windows, at the start of the object: they begin as 0. */
+#define WORD(addr, n)	((volatile uint32_t *)((addr) + (n) * PAGE))
+
+TEST_F(io, a_lock_that_the_kernel_takes)
+{
+	volatile uint32_t *lock = WORD(self->two, 0), *forbidden = WORD(self->ro, 1);
+
+	EXPECT_ERR(EFAULT, syscall(SYS_futex, forbidden, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+	ASSERT_OK(syscall(SYS_futex, lock, FUTEX_LOCK_PI, 0, NULL, NULL, 0));
+	EXPECT_EQ(getpid(), *WORD(self->rw, 0));
+	EXPECT_OK(syscall(SYS_futex, lock, FUTEX_UNLOCK_PI, 0, NULL, NULL, 0));
+	EXPECT_EQ(0, *lock);
+	EXPECT_EQ(0, *forbidden);
+}
+
+/* Of two processes, the second of which tells the kernel of words it may only read. */
+struct deaths {
+	int ready, go;
+};
+
+static volatile struct deaths *deaths;
+
+static void *ends_with_a_word(void *tid)
+{
+	syscall(SYS_set_tid_address, tid);
+	__atomic_add_fetch(&deaths->ready, 1, __ATOMIC_SEQ_CST);
+	while (!deaths->go)
+		sleep_ms(1);
+	syscall(SYS_exit, 0);
+	return NULL;
+}
+
+static void dies_with_a_lock(io_t *io, char *at, int n)
+{
+	struct robust_list_head head = {
+		.list.next = &head.list,
+		.list_op_pending = (struct robust_list *)WORD(at, n),
+	};
+	pthread_t thread;
+
+	*WORD(io->rw, n) = getpid();
+	*WORD(io->rw, n + 1) = 1;
+	CHILD_CHECK(!syscall(SYS_set_robust_list, &head, sizeof(head)));
+	CHILD_CHECK(!pthread_create(&thread, NULL, ends_with_a_word, (void *)WORD(at, n + 1)));
+	for (;;)
+		pause();
+}
+
+static nlink_t threads(pid_t pid)
+{
+	struct stat st = {};
+	char path[64];
+
+	sprintf(path, "/proc/%d/task", pid);
+	return stat(path, &st) ? 0 : st.st_nlink - 2;
+}
+
+TEST_F(io, what_the_kernel_writes_when_a_task_ends)
+{
+	char *at[2] = { self->rw, self->ro };
+	pid_t pid[2];
+	int i;
+
+	deaths = shared_page();
+	for (i = 0; i < 2; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i])
+			dies_with_a_lock(self, at[i], 2 + 2 * i);
+	}
+	ASSERT_TRUE(BECOMES(deaths->ready == 2));
+	/* A thread: its word becomes 0. */
+	ASSERT_TRUE(pages_go(self, variant->pages, variant->size, variant->page));
+	deaths->go = 1;
+	for (i = 0; i < 2; i++)
+		EXPECT_TRUE(BECOMES(threads(pid[i]) == 1));
+	EXPECT_EQ(0, *WORD(self->two, 3));
+	EXPECT_EQ(1, *WORD(self->two, 5));
+	/* A process: who waits for its lock learns that it is dead. */
+	ASSERT_TRUE(pages_go(self, variant->pages, variant->size, variant->page));
+	for (i = 0; i < 2; i++) {
+		kill(pid[i], SIGKILL);
+		EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid[i]));
+	}
+	EXPECT_EQ(FUTEX_OWNER_DIED, *WORD(self->two, 2));
+	EXPECT_EQ(pid[1], *WORD(self->two, 4));
+	/* A giant page is there for others, too. */
+	for (i = 2; i < 6; i++)
+		*WORD(self->rw, i) = 0;
+}
+
 /* Pipes and sockets */
 
 static bool pipe_open(int *pair)
@@ -824,6 +922,78 @@ TEST(a_giant_page_that_was_never_touched)
 	EXPECT_EQ(LEN, pread(mem, buf, LEN, (off_t)(ro + MIB)));
 	EXPECT_EQ(0, memcmp(buf + LEN, buf, LEN));
 	EXPECT_EQ(GIB, stat_of(fd).resident);
+}
+
+/*
+ * Pages of a file on a disk are written back, and may not be pinned for writing for
+ * long: their file system would not hear of it.  Through an attachment neither.
+ */
+static int register_buffer(char *addr)
+{
+	struct iovec iov = { addr, LEN };
+	struct io_uring ring;
+	int err = -io_uring_queue_init(4, &ring, 0);
+
+	if (err)
+		return err;
+	err = -io_uring_register_buffers(&ring, &iov, 1);
+	io_uring_queue_exit(&ring);
+	return err;
+}
+
+TEST(a_file_on_a_disk_is_what_it_is_in_an_ordinary_mapping)
+{
+	char path[96], *addr, *plain, *on_disk = aligned_alloc(PAGE, LEN);
+	int file, source, round, fd;
+
+	NEED_DISK();
+	sprintf(path, "%s/object", disk);
+	file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+	sprintf(path, "%s/source", disk);
+	source = open(path, O_RDWR | O_CREAT | O_TRUNC | O_DIRECT, 0600);
+	ASSERT_LE(0, file);
+	ASSERT_LE(0, source);
+	fill(on_disk, LEN, NEW);
+	ASSERT_EQ(LEN, pwrite(source, on_disk, LEN, 0));
+	fill(on_disk, LEN, OLD);
+	ASSERT_EQ(LEN, pwrite(file, on_disk, LEN, 0));
+	addr = file_region(&fd, file, LEN);
+	ASSERT_NE(NULL, addr);
+	plain = mmap(NULL, LEN, RW, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, plain);
+	/* Entries that are not there, that are, and that are writable. */
+	for (round = 0; round < 3; round++) {
+		int err = register_buffer(plain);
+
+		EXPECT_NE(0, err);
+		EXPECT_EQ(err, register_buffer(addr)) {
+			TH_LOG("in round %d", round);
+		}
+		EXPECT_EQ(0, wrong(addr, LEN, OLD));
+		EXPECT_EQ(0, wrong(plain, LEN, OLD));
+		if (round == 1)
+			fill(addr, LEN, OLD);
+	}
+	/* For a moment it is allowed, and what was read is on the disk after a sync. */
+	for (round = 0; round < 2; round++) {
+		ASSERT_OK(mshare_advise(fd, 0, LEN, MADV_DONTNEED, 0));
+		ASSERT_EQ(LEN, pread(source, round ? addr : plain, LEN, 0));
+		EXPECT_EQ(0, wrong(addr, LEN, NEW));
+		EXPECT_EQ(0, wrong(plain, LEN, NEW));
+		ASSERT_OK(fsync(file));
+		ASSERT_EQ(LEN, pread(file, on_disk, LEN, 0));
+		EXPECT_EQ(0, wrong(on_disk, LEN, NEW));
+		fill(addr, LEN, OLD);
+		ASSERT_OK(fsync(file));
+		ASSERT_EQ(LEN, pread(file, on_disk, LEN, 0));
+		EXPECT_EQ(0, wrong(on_disk, LEN, OLD));
+	}
+	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(close(fd));
+	ASSERT_OK(munmap(plain, LEN));
+	EXPECT_EQ(0, settled());
+	close(file);
+	close(source);
 }
 
 /* What is slow to make, once for all. */

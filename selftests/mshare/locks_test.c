@@ -343,6 +343,69 @@ TEST(faults_take_vma_locks_only)
 	EXPECT_LT(0, before);
 }
 
+/* The same 2 MiB again and again: page tables for a lot, that are quick to make. */
+#define COPIES		4096
+
+struct page_scan {
+	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
+	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
+};
+
+#ifndef PAGEMAP_SCAN
+#define PAGEMAP_SCAN	_IOWR('f', 16, struct page_scan)
+#endif
+
+/* Any process that has it attached, though only for reading, may look at all of it. */
+TEST(who_looks_at_all_of_it_lets_changes_in_between)
+{
+	int fd = region(16 * GIB), file = memfd(HUGE, 0), maps, i;
+	volatile int *flags = shared_page();
+	long changes = 0, walks;
+	char *addr;
+	pid_t pid;
+
+	ASSERT_LE(0, fd);
+	for (i = 0; i < HUGE; i += PAGE)
+		ASSERT_EQ(1, pwrite(file, "x", 1, i));
+	for (i = 0; i < COPIES; i++)
+		ASSERT_EQ(i * HUGE, map_file(fd, i * HUGE, HUGE, PROT_READ, file));
+	ASSERT_OK(mshare_advise(fd, 0, COPIES * HUGE, MADV_POPULATE_READ, 0));
+	addr = mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY);
+	ASSERT_NE(MAP_FAILED, addr);
+	maps = open("/proc/self/pagemap", O_RDONLY);
+	ASSERT_LE(0, maps);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		while (!flags[1]) {
+			flags[0]++;
+			CHILD_CHECK(map_anon(fd, 15 * GIB, PAGE, RW) == 15 * (int64_t)GIB);
+			CHILD_CHECK(!mshare_unmap(fd, 15 * GIB, PAGE, 0));
+		}
+		_exit(0);
+	}
+	ASSERT_TRUE(await(flags));
+	for (walks = 0; walks < 4; walks++) {
+		struct page_scan scan = {
+			.size = sizeof(scan), .start = (uintptr_t)addr,
+			.end = (uintptr_t)addr + SLOT, .category_mask = 1 << 4, .return_mask = 1 << 4,
+		};
+
+		changes -= flags[0];
+		/* Pages that are swapped: there are none, so it never has enough. */
+		EXPECT_EQ(0, ioctl(maps, PAGEMAP_SCAN, &scan)) {
+			TH_LOG("%m");
+		}
+		EXPECT_EQ(scan.end, scan.walk_end);
+		changes += flags[0];
+	}
+	flags[1] = 1;
+	EXPECT_EQ(0, wait_for(pid));
+	TH_LOG("%ld changes in %ld walks", changes, walks);
+	/* There are 8 GiB, and a change takes the lock twice; else there is one a walk. */
+	EXPECT_LE(walks * 2, changes);
+}
+
 /*
  * What a call reads and writes may lie in an attachment of the region that it
  * changes, on pages that are not there yet: it copies before it takes a lock.

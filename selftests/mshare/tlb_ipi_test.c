@@ -165,6 +165,21 @@ TEST_F(ipi, an_unmap_with_its_page_table_interrupts_only_cpus_that_run_a_guest)
 	only_cpus_of_guests(_metadata, self, 4 * HUGE, 2);
 }
 
+#define TURNS		50
+
+static bool sleeps(pid_t pid)
+{
+	char path[64], *text, *end;
+	bool is;
+
+	sprintf(path, "/proc/%d/stat", pid);
+	text = slurp(path);
+	end = text ? strrchr(text, ')') : NULL;
+	is = end && !strncmp(end, ") S", 3);
+	free(text);
+	return is;
+}
+
 /* Attaching and detaching are the business of who does it. */
 TEST_F(ipi, attach_and_detach_interrupt_nobody_else)
 {
@@ -243,6 +258,59 @@ TEST_F(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest)
 	}
 	for (cpu = 1; cpu < 4; cpu++)
 		stop(guest[cpu]);
+}
+
+/* A guest on CPU 1 wakes now and then, between times another process computes there. */
+TEST_F(ipi, an_unmap_interrupts_no_cpu_that_a_guest_has_left)
+{
+	volatile int *laps = shared_page(), *turns = shared_page();
+	struct counts from, to;
+	pid_t guest, other;
+	int pair[2], i, was;
+
+	self->at = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->at);
+	*self->at = 1;
+	ASSERT_OK(pipe(pair));
+	guest = fork();
+	ASSERT_LE(0, guest);
+	if (!guest) {
+		char byte;
+
+		CHILD_CHECK(pin(1));
+		alarm(280);
+		for (;;) {
+			(*(volatile char *)self->at)++;
+			++*turns;
+			CHILD_CHECK(read(pair[0], &byte, 1) == 1);
+		}
+	}
+	other = fork();
+	ASSERT_LE(0, other);
+	if (!other) {
+		CHILD_CHECK(!mshare_detach(self->at, 0) && pin(1));
+		alarm(280);
+		for (;;)
+			++*laps;
+	}
+	ASSERT_TRUE(await(turns));
+	from = counts();
+	for (i = 0; i < TURNS; i++) {
+		was = *turns;
+		ASSERT_EQ(1, write(pair[1], "", 1));
+		ASSERT_TRUE(BECOMES(*turns > was && sleeps(guest)));
+		/* The other one has the CPU, so it has left the guest. */
+		was = *laps;
+		ASSERT_TRUE(BECOMES(*laps != was));
+		ASSERT_EQ(PAGE, map_anon(self->fd, PAGE, PAGE, RW));
+		*(volatile char *)(self->at + PAGE) = 1;
+		ASSERT_OK(mshare_unmap(self->fd, PAGE, PAGE, 0));
+	}
+	to = counts();
+	TH_LOG("%d turns: %lld IPIs", TURNS, to.ipis[1] - from.ipis[1]);
+	EXPECT_EQ(0, to.ipis[1] - from.ipis[1]);
+	stop(guest);
+	stop(other);
 }
 
 /* P3: 64 MiB of a file, clean, mapped, and a guest that runs on CPU 1. */

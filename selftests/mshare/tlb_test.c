@@ -427,10 +427,15 @@ static void all_ranges(struct __test_metadata *_metadata, int pages)
 				ranges(_metadata, pages, attachments, regions, first);
 }
 
-/* What is flushed page by page (up to 33) and what is not. */
+/* What is flushed page by page, up to 33 in all attachments together, and what is not. */
 TEST(every_attachment_of_a_guest_is_flushed_for_1_page)
 {
 	all_ranges(_metadata, 1);
+}
+
+TEST(every_attachment_of_a_guest_is_flushed_for_16_pages)
+{
+	all_ranges(_metadata, 16);
 }
 
 TEST(every_attachment_of_a_guest_is_flushed_for_33_pages)
@@ -441,6 +446,69 @@ TEST(every_attachment_of_a_guest_is_flushed_for_33_pages)
 TEST(every_attachment_of_a_guest_is_flushed_for_34_pages)
 {
 	all_ranges(_metadata, 34);
+}
+
+#define FLUSHES		"/sys/kernel/tracing/instances/mst-flush/"
+
+/* How many pages an unmap of so many flushes here: all of them together, -1 is everything. */
+static long pages_flushed(int fd, char *addr, int pages)
+{
+	char *text, *at, *next;
+	long flushed = -2;
+	int i;
+
+	/* The first flush after something else finds more to do. */
+	for (i = 0; i < 2; i++) {
+		if (map_anon(fd, 0, pages * PAGE, RW) || !memset(addr, 1, pages * PAGE) ||
+		    !write_text(FLUSHES "trace", "\n") ||
+		    mshare_unmap(fd, 0, pages * PAGE, 0))
+			return flushed;
+	}
+	/* What the last flush of a region was here; others are of this process alone. */
+	text = slurp(FLUSHES "trace");
+	for (at = NULL, next = text; next && (next = strstr(next, " mshare_flush: ")); next++)
+		at = next;
+	at = at ? strstr(at, " tlb_flush: pages:") : NULL;
+	if (at)
+		flushed = strtol(at + strlen(" tlb_flush: pages:"), NULL, 10);
+	free(text);
+	return flushed;
+}
+
+/*
+ * Who attaches a region often makes each flush longer for those who change it, which
+ * has an end.
+ */
+TEST(a_range_in_many_attachments_is_flushed_as_a_whole)
+{
+	int fd = region(GIB);
+	char *addr, filter[32];
+
+	ASSERT_LE(0, fd);
+	/* The page table stays. */
+	ASSERT_EQ(MIB, map_anon(fd, MIB, PAGE, RW));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	addr[MIB] = 1;
+	ASSERT_TRUE(pin(0));
+	/* Names of tasks would patch the scheduler: see the end of vm/run. */
+	write_text("/sys/kernel/tracing/options/record-cmd", "0");
+	if (mkdir(FLUSHES, 0700) && errno != EEXIST)
+		SKIP(return, "no " FLUSHES ": %m");
+	snprintf(filter, sizeof(filter), "common_pid == %d", getpid());
+	ASSERT_TRUE(write_text(FLUSHES "events/tlb/tlb_flush/filter", filter));
+	ASSERT_TRUE(write_text(FLUSHES "events/mshare/mshare_flush/filter", filter));
+	ASSERT_TRUE(write_text(FLUSHES "events/tlb/tlb_flush/enable", "1"));
+	ASSERT_TRUE(write_text(FLUSHES "events/mshare/mshare_flush/enable", "1"));
+	EXPECT_EQ(16, pages_flushed(fd, addr, 16));
+	EXPECT_EQ(33, pages_flushed(fd, addr, 33));
+	ASSERT_NE(MAP_FAILED, mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY));
+	EXPECT_EQ(2 * 16, pages_flushed(fd, addr, 16));
+	EXPECT_EQ(-1, pages_flushed(fd, addr, 17));
+	ASSERT_NE(MAP_FAILED, mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY));
+	EXPECT_EQ(-1, pages_flushed(fd, addr, 16));
+	ASSERT_TRUE(write_text(FLUSHES "events/enable", "0"));
+	EXPECT_OK(rmdir(FLUSHES));
 }
 
 TEST(guests_on_several_cpus_lose_it_together)

@@ -37,15 +37,36 @@ static bool zram_off(int nr)
 	return write_text(path, "1") && write_number("/sys/class/zram-control/hot_remove", nr);
 }
 
+#define LRU_GEN		"/sys/kernel/mm/lru_gen/enabled"
+
+/* What it says before the first test: a test that is killed does not put it back. */
+static char *lru_gen_at_start;
+
+__attribute__((constructor)) static void see_lru_gen(void)
+{
+	lru_gen_at_start = slurp(LRU_GEN);
+}
+
 FIXTURE(reclaim) {
 	char dir[64];
 	int fd, zram;
 	char *addr;
 };
 
+/* The kernel has two ways to find what was not used for long. */
+FIXTURE_VARIANT(reclaim) {
+	const char *lru_gen;
+	long long enabled;
+};
+
+FIXTURE_VARIANT_ADD(reclaim, generations) { .lru_gen = "y", .enabled = 1 };
+FIXTURE_VARIANT_ADD(reclaim, two_lists) { .lru_gen = "n", .enabled = 0 };
+
 /* The region is paid for by a cgroup of its own; we are outside. */
 FIXTURE_SETUP(reclaim)
 {
+	char *text;
+
 	if (!cgroup_make(self->dir, sizeof(self->dir)))
 		SKIP(return, "no cgroup2 with memory: %m");
 	self->zram = zram_swap(64 * MIB);
@@ -55,10 +76,17 @@ FIXTURE_SETUP(reclaim)
 	ASSERT_LE(0, self->fd);
 	self->addr = mshare_attach(self->fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, self->addr);
+	ASSERT_NE(NULL, lru_gen_at_start);
+	ASSERT_TRUE(write_text(LRU_GEN, variant->lru_gen));
+	/* Its lowest bit: the others are what it may do besides. */
+	text = slurp(LRU_GEN);
+	EXPECT_EQ(variant->enabled, strtoll(text, NULL, 0) & 1);
+	free(text);
 }
 
 FIXTURE_TEARDOWN(reclaim)
 {
+	EXPECT_TRUE(write_text(LRU_GEN, lru_gen_at_start));
 	/* All comes back in again. */
 	EXPECT_TRUE(write_text(cgroup_file(self->dir, "memory.max"), "max"));
 	EXPECT_TRUE(zram_off(self->zram));
@@ -98,8 +126,9 @@ static bool takes(struct crew *crew, int fd, const char *dir)
 	bool some = false, gone = false, paused;
 	int i;
 
-	crew->rest = 100;
 	for (i = 0; i < 100 && !some; i++) {
+		/* With two lists it takes a while to be seen as unused: longer if need be. */
+		crew->rest = 100 + i * 20;
 		take(fd, dir);
 		some = file_key("/proc/vmstat", "pswpout ") > out + 64;
 		if (!some)
@@ -109,10 +138,16 @@ static bool takes(struct crew *crew, int fd, const char *dir)
 	/* Those that did pause have to go on, too, or the end waits for them. */
 	paused = crew_pauses(crew);
 	for (i = 0; i < 100 && paused && !gone; i++) {
+		/* What is on the active one of two lists may stay there for very long. */
+		if (i >= 10)
+			mshare_advise(fd, 0, SIZE, MADV_COLD, 0);
 		take(fd, dir);
 		gone = stat_of(fd).swapped >= SIZE / 4;
 	}
 	crew_continues(crew);
+	if (!some || !gone)
+		fprintf(stderr, "# taken in use: %d, while nobody worked: %d (paused: %d)\n",
+			some, gone, paused);
 	return some && gone;
 }
 

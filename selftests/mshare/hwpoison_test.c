@@ -220,20 +220,23 @@ TEST_F(hwpoison, an_error_injected_by_madvise)
 		EXPECT_ERR(EIO, fsync(self->file));
 }
 
+/* Of a clean page only a copy is lost; there is none of what is in memory only. */
 TEST_F(hwpoison, what_is_on_the_disk_too_is_read_again)
 {
-	uint64_t frame;
+	uint64_t page = variant->page, frame;
 
-	if (!variant->disk)
-		return;
-	write_pages(self->addr, PAGE);
-	frame = second_page(self, PAGE);
+	write_pages(self->addr, page);
+	frame = second_page(self, page);
 	ASSERT_NE(0, frame);
 	ASSERT_OK(fsync(self->file));
 	ASSERT_TRUE(write_number(INJECT, frame));
-	EXPECT_EQ(0, wrong(self->addr + PAGE, PAGE, 1));
-	EXPECT_EQ(0, others_wrong(self->addr, PAGE));
-	EXPECT_OK(fsync(self->file));
+	if (variant->disk) {
+		EXPECT_EQ(0, wrong(self->addr + page, page, 1));
+		EXPECT_OK(fsync(self->file));
+	} else {
+		is_poisoned(_metadata, self->addr, page);
+	}
+	EXPECT_EQ(0, others_wrong(self->addr, page));
 }
 
 TEST_F(hwpoison, pages_that_are_taken_out_of_use_keep_their_words)
@@ -262,6 +265,52 @@ TEST_F(hwpoison, pages_that_are_taken_out_of_use_keep_their_words)
 	ASSERT_TRUE(crew_advances(crew, 1));
 	EXPECT_EQ(rounds, moved);
 	EXPECT_EQ(0, crew_ends(crew, self->addr));
+}
+
+#define POISONED	(HUGE / 2)
+
+/* A huge page that the kernel can split: only the part that fails is lost. */
+TEST(of_a_transparent_huge_page_4_KiB_are_lost)
+{
+	long long mapped = meminfo("ShmemPmdMapped:"), huge = meminfo("ShmemHugePages:");
+	char *addr, *end;
+	uint64_t frame;
+	int fd;
+
+	if (access(INJECT, W_OK) || !shmem_thp())
+		SKIP(return, "no %s, or " NO_THP, INJECT);
+	fd = region(GIB);
+	ASSERT_LE(0, fd);
+	addr = attached(fd, 0, 0);
+	ASSERT_NE(NULL, addr);
+	ASSERT_EQ(0, map_anon(fd, 0, HUGE, RW));
+	ASSERT_OK(mshare_advise(fd, 0, HUGE, MADV_HUGEPAGE, 0));
+	end = addr + POISONED + PAGE;
+	fill(addr, POISONED, 1);
+	fill(end, HUGE - POISONED - PAGE, 2);
+	EXPECT_EQ(mapped + (long long)(HUGE / KIB), meminfo("ShmemPmdMapped:"));
+	frame = frame_of(addr + POISONED);
+	ASSERT_NE(0, frame);
+	ASSERT_TRUE(write_number(INJECT, frame));
+	EXPECT_EQ(mapped, meminfo("ShmemPmdMapped:"));
+	EXPECT_EQ(huge, meminfo("ShmemHugePages:"));
+	/* The page before is the first of what is_poisoned() is about. */
+	is_poisoned(_metadata, addr + POISONED - PAGE, PAGE);
+	EXPECT_EQ(0, wrong(addr, POISONED, 1));
+	EXPECT_EQ(0, wrong(end, HUGE - POISONED - PAGE, 2));
+	/* Another guest has it at another address. */
+	IN_CHILD({
+		char *again = mshare_attach(fd, NULL, 0);
+
+		CHILD_CHECK(again != MAP_FAILED && again != addr);
+		CHILD_CHECK(!wrong(again, POISONED, 1));
+		CHILD_CHECK(signal_of(again + POISONED) == SIGBUS);
+		CHILD_CHECK(info.si_code == BUS_MCEERR_AR && info.si_addr == again + POISONED);
+	});
+	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(close(fd));
+	EXPECT_EQ(0, settled());
+	write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "never");
 }
 
 TEST_HARNESS_MAIN

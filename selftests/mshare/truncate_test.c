@@ -43,7 +43,7 @@ FIXTURE(cut) {
 
 FIXTURE_VARIANT(cut) {
 	enum how how;
-	bool disk, huge;
+	bool disk, huge, thp;
 	uint64_t page;
 	unsigned int pages;
 };
@@ -56,6 +56,8 @@ CUT(a_file_is_truncated, .how = TRUNCATE, .page = PAGE, .pages = MOST_PAGES, .di
 CUT(a_file_is_punched, .how = PUNCH, .page = PAGE, .pages = MOST_PAGES, .disk = true);
 CUT(huge_pages_are_truncated, .how = TRUNCATE, .page = HUGE, .pages = 4, .huge = true);
 CUT(huge_pages_are_punched, .how = PUNCH, .page = HUGE, .pages = 4, .huge = true);
+CUT(transparent_huge_pages_are_truncated, .how = TRUNCATE, .page = HUGE, .pages = 4, .thp = true);
+CUT(transparent_huge_pages_are_punched, .how = PUNCH, .page = HUGE, .pages = 4, .thp = true);
 
 static sigjmp_buf bus_env;
 
@@ -128,6 +130,8 @@ FIXTURE_SETUP(cut)
 		/* Some that other files can have in between. */
 		if (variant->huge && !huge_pages(HUGE, 3 * variant->pages))
 			SKIP(return, "no huge pages of 2 MiB");
+		if (variant->thp && !shmem_thp())
+			SKIP(return, NO_THP);
 		self->file = memfd(size, variant->huge ? MFD_HUGETLB : 0);
 		ASSERT_LE(0, self->file);
 	}
@@ -135,6 +139,10 @@ FIXTURE_SETUP(cut)
 	ASSERT_NE(NULL, self->addr);
 	self->plain = mmap(NULL, size, RW, MAP_SHARED, self->file, 0);
 	ASSERT_NE(MAP_FAILED, self->plain);
+	if (variant->thp) {
+		ASSERT_OK(mshare_advise(self->fd, 0, size, MADV_HUGEPAGE, 0));
+		ASSERT_OK(madvise(self->plain, size, MADV_HUGEPAGE));
+	}
 	for (i = 0; i < READERS + WRITERS; i++) {
 		self->pid[i] = fork();
 		ASSERT_LE(0, self->pid[i]);
@@ -150,20 +158,22 @@ FIXTURE_SETUP(cut)
 FIXTURE_TEARDOWN(cut)
 {
 	ASSERT_OK(mshare_detach(self->addr, 0));
+	if (variant->thp)
+		write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "never");
 }
 
 /*
  * Another file gets pages, most likely those that were just freed, and finds
  * nothing in them that it has not put there.
  */
-static uint64_t foreigner(uint64_t page, unsigned int pages, bool huge)
+static uint64_t foreigner(uint64_t page, unsigned int pages, bool huge, bool thp)
 {
 	int file = memfd(page * pages, huge ? MFD_HUGETLB : 0);
 	uint64_t i, j, bad = 0, size = page * pages;
 	volatile uint64_t *at;
 
 	at = mmap(NULL, size, RW, MAP_SHARED, file, 0);
-	if (file < 0 || at == MAP_FAILED)
+	if (file < 0 || at == MAP_FAILED || (thp && madvise((void *)at, size, MADV_HUGEPAGE)))
 		return 1;
 	for (i = 0; i < size / 8; i += page / 8)
 		for (j = 0; j < 64; j++)
@@ -179,9 +189,9 @@ static uint64_t foreigner(uint64_t page, unsigned int pages, bool huge)
 
 TEST_F(cut, leaves_nothing_behind)
 {
-	uint64_t size = variant->page * variant->pages, content, written = 0, loads, stores;
+	uint64_t size = variant->page * variant->pages, content, written = 0, loads, stores, split;
 	const char *rounds = getenv("ROUNDS");
-	int i, count = rounds ? atoi(rounds) : 12;
+	int i, count = rounds ? atoi(rounds) : 12, whole = 0;
 	struct cut *cut = self->cut;
 
 	ASSERT_LT(0, count);
@@ -198,6 +208,8 @@ TEST_F(cut, leaves_nothing_behind)
 		ASSERT_GT(60000, i);
 		for (i = 0; i < variant->pages; i++)
 			ASSERT_EQ(content, *(volatile uint64_t *)(self->plain + i * variant->page));
+		whole += variant->thp && meminfo("ShmemHugePages:") > 0;
+		split = 0;
 		switch (variant->how) {
 		case TRUNCATE:
 			ASSERT_OK(ftruncate(self->file, 0));
@@ -207,9 +219,11 @@ TEST_F(cut, leaves_nothing_behind)
 			if (content % 4) {
 				from = variant->page;
 				length = size - 2 * variant->page;
+				/* The last bytes of the huge page before, too. */
+				split = variant->thp ? PAGE : 0;
 			}
 			ASSERT_OK(fallocate(self->file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-					    from, length));
+					    from - split, length + split));
 			break;
 		case ADVISE:
 			ASSERT_OK(mshare_advise(self->fd, 0, size, MADV_REMOVE, 0));
@@ -217,7 +231,8 @@ TEST_F(cut, leaves_nothing_behind)
 		}
 		for (i = from / variant->page; i < (from + length) / variant->page; i++)
 			cut->least[i] = content + 1;
-		written += foreigner(variant->page, variant->pages, variant->huge);
+		written += foreigner(variant->page, variant->pages, variant->huge,
+				     variant->thp);
 		if (variant->how == TRUNCATE)
 			ASSERT_OK(ftruncate(self->file, size));
 		for (i = from / variant->page; i < (from + length) / variant->page; i++)
@@ -229,6 +244,8 @@ TEST_F(cut, leaves_nothing_behind)
 	EXPECT_EQ(0, cut->stale);
 	EXPECT_EQ(0, cut->foreign);
 	EXPECT_EQ(0, written);
+	if (variant->thp)
+		EXPECT_LT(count / 2, whole);
 	/* The end of the file was met, and else no process had a signal. */
 	if (variant->how != TRUNCATE) {
 		EXPECT_EQ(0, cut->signals);

@@ -5,6 +5,7 @@
 #include "mst.h"
 
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 FIXTURE(charge) {
 	char dir[64];
@@ -79,6 +80,58 @@ TEST_F(charge, by_a_system_call_of_a_stranger)
 	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
 	EXPECT_EQ(8 * MIB, read(zero, self->addr, 8 * MIB));
 	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+}
+
+/* The kernel's own accesses to pages that are not there: no page fault, but a pin. */
+TEST_F(charge, pages_that_process_vm_writev_pins)
+{
+	struct iovec local = { calloc(1, 8 * MIB), 8 * MIB }, remote = { self->addr, 8 * MIB };
+	long long before = charged(self);
+
+	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
+	EXPECT_EQ(8 * MIB, process_vm_writev(getpid(), &local, 1, &remote, 1, 0));
+	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+	EXPECT_LE(8 * MIB, stat_of(self->fd).resident);
+}
+
+TEST_F(charge, pages_that_vmsplice_pins)
+{
+	long long before = charged(self);
+	char *buf = malloc(16 * PAGE);
+	uint64_t i;
+	int ends[2];
+
+	ASSERT_OK(pipe(ends));
+	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
+	for (i = 0; i < 8 * MIB; i += 16 * PAGE) {
+		struct iovec iov = { self->addr + i, 16 * PAGE };
+
+		ASSERT_EQ(16 * PAGE, vmsplice(ends[1], &iov, 1, 0));
+		ASSERT_EQ(16 * PAGE, read(ends[0], buf, 16 * PAGE));
+	}
+	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+	close(ends[0]);
+	close(ends[1]);
+}
+
+TEST_F(charge, pages_that_a_direct_read_pins)
+{
+	char *buf = malloc(8 * MIB);
+	int file = ext4_file(0);
+	long long before;
+
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	fill(buf, 8 * MIB, 1);
+	ASSERT_EQ(8 * MIB, pwrite(file, buf, 8 * MIB, 0));
+	ASSERT_OK(fsync(file));
+	ASSERT_OK(fcntl(file, F_SETFL, O_DIRECT));
+	before = charged(self);
+	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * MIB, RW));
+	EXPECT_EQ(8 * MIB, pread(file, self->addr, 8 * MIB, 0));
+	EXPECT_LE(before + (long long)(7 * MIB), charged(self));
+	EXPECT_EQ(0, wrong(self->addr, 8 * MIB, 1));
+	close(file);
 }
 
 TEST_F(charge, page_tables)
@@ -214,6 +267,28 @@ TEST_F(charge, huge_pages_that_khugepaged_makes)
 	EXPECT_EQ(2 * HUGE, huge);
 	EXPECT_EQ(0, wrong(self->addr, 2 * HUGE, 1));
 	write_number(THP "khugepaged/scan_sleep_millisecs", sleeps);
+	write_text(THP "shmem_enabled", "never");
+}
+
+/* Each huge page takes the place of a small one, and of holes that cost nothing. */
+TEST_F(charge, huge_pages_that_a_stranger_collapses)
+{
+	long long before;
+
+	if (!shmem_thp())
+		SKIP(return, NO_THP);
+	ASSERT_EQ(0, map_anon(self->fd, 0, 8 * HUGE, RW));
+	before = charged(self);
+	for (int i = 0; i < 8; i++)
+		fill(self->addr + i * HUGE, PAGE, i);
+	EXPECT_GE(before + (long long)MIB, charged(self));
+	ASSERT_TRUE(lru_drain());
+	EXPECT_TRUE(BECOMES(!mshare_advise(self->fd, 0, 8 * HUGE, MADV_COLLAPSE, 0)));
+	EXPECT_LE(before + (long long)(15 * MIB), charged(self));
+	EXPECT_TRUE(BECOMES(file_key(cgroup_file(self->dir, "memory.stat"), "shmem_thp ") ==
+			    (long long)(8 * HUGE)));
+	for (int i = 0; i < 8; i++)
+		EXPECT_EQ(0, wrong(self->addr + i * HUGE, PAGE, i));
 	write_text(THP "shmem_enabled", "never");
 }
 

@@ -114,47 +114,56 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 	va_end(args);
 	n += m < (int)sizeof(line) - n - 1 ? m : (int)sizeof(line) - n - 2;
 	line[n++] = '\n';
-	if (write(STDERR_FILENO, line, n) < 0)
-		errno = err;
+	/* Unlike write() no place where a thread can be cancelled. */
+	syscall(SYS_write, STDERR_FILENO, line, n);
 	errno = err;
 }
 
 /*
  * The lock: areas change under it only.  Signals are blocked meanwhile, since a
- * handler would wait for itself; and fork() waits, so that no child begins in
- * the middle of a change.
+ * handler would wait for itself; no thread is cancelled, which would leave with
+ * the lock; and fork() waits, so that no child begins in the middle of a change.
  */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static sigset_t fork_signals;
 
-static void lock(sigset_t *signals)
+/* What the thread had before. */
+struct before {
+	sigset_t blocked;
+	int cancel;
+};
+
+static struct before before_fork;
+
+static void lock(struct before *before)
 {
 	sigset_t all;
 
 	sigfillset(&all);
-	pthread_sigmask(SIG_BLOCK, &all, signals);
+	pthread_sigmask(SIG_BLOCK, &all, &before->blocked);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before->cancel);
 	pthread_mutex_lock(&mutex);
 }
 
-static void unlock(const sigset_t *signals)
+static void unlock(const struct before *before)
 {
 	pthread_mutex_unlock(&mutex);
-	pthread_sigmask(SIG_SETMASK, signals, NULL);
+	pthread_setcancelstate(before->cancel, NULL);
+	pthread_sigmask(SIG_SETMASK, &before->blocked, NULL);
 }
 
-static void before_fork(void)
+static void prepare_fork(void)
 {
-	sigset_t signals;
+	struct before before;
 
-	lock(&signals);
-	fork_signals = signals;
+	lock(&before);
+	before_fork = before;
 }
 
 static void after_fork(void)
 {
-	sigset_t signals = fork_signals;
+	struct before before = before_fork;
 
-	unlock(&signals);
+	unlock(&before);
 }
 
 __attribute__((constructor)) static void start(void)
@@ -167,7 +176,7 @@ __attribute__((constructor)) static void start(void)
 		return;
 	if (mshare_abi_version() < 1)
 		say("this kernel has no mshare, or lets nobody use it: %s", strerrorname_np(errno));
-	else if (pthread_atfork(before_fork, after_fork, after_fork) == 0)
+	else if (pthread_atfork(prepare_fork, after_fork, after_fork) == 0)
 		min_size = strtoull(min, NULL, 10);
 	errno = err;
 }
@@ -277,19 +286,19 @@ static int leave(struct area *a, const char *why)
 /* The same with all areas that have some of the range. */
 static int leave_all(const void *addr, size_t length, const char *why)
 {
-	sigset_t signals;
+	struct before before;
 	struct area *a;
 	int ret = 0;
 
 	if (!touches(addr, length))
 		return 0;
-	lock(&signals);
+	lock(&before);
 	for_each_area_in(a, (uintptr_t)addr, length) {
 		ret = leave(a, why);
 		if (ret)
 			break;
 	}
-	unlock(&signals);
+	unlock(&before);
 	return ret;
 }
 
@@ -354,10 +363,10 @@ static void *serve(size_t length, int flags)
 {
 	void *addr = MAP_FAILED;
 	struct area *a = areas;
-	sigset_t signals;
+	struct before before;
 	int memory, err;
 
-	lock(&signals);
+	lock(&before);
 	while (a < END && a->start)
 		a++;
 	if (a == END) {
@@ -375,7 +384,7 @@ static void *serve(size_t length, int flags)
 	close(memory);
 	errno = err;
 out:
-	unlock(&signals);
+	unlock(&before);
 	if (addr == MAP_FAILED)
 		say("mmap: %zu bytes remain ordinary memory: %s", length, strerrorname_np(errno));
 	else
@@ -456,14 +465,14 @@ static int unmap(uintptr_t addr, size_t length)
 
 EXPORT int munmap(void *addr, size_t length)
 {
-	sigset_t signals;
+	struct before before;
 	int ret;
 
 	if (!touches(addr, length) || pages(length) < length)
 		return sys_munmap((uintptr_t)addr, length);
-	lock(&signals);
+	lock(&before);
 	ret = unmap((uintptr_t)addr, pages(length));
-	unlock(&signals);
+	unlock(&before);
 	return ret;
 }
 
@@ -542,18 +551,18 @@ static int advise(struct area *a, const void *addr, size_t length, int advice)
 EXPORT int madvise(void *addr, size_t length, int advice)
 {
 	int ret = 1, err = errno;
-	sigset_t signals;
+	struct before before;
 	struct area *a;
 
 	if (touches(addr, length)) {
 		/* The kernel looks whether it knows the advice, even for nothing. */
 		if (sys_madvise((uintptr_t)addr, 0, advice))
 			return -1;
-		lock(&signals);
+		lock(&before);
 		a = area_of(addr, length);
 		if (a)
 			ret = advise(a, addr, length, advice);
-		unlock(&signals);
+		unlock(&before);
 		if (ret <= 0)
 			return ret;
 		errno = err;

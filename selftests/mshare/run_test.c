@@ -486,6 +486,26 @@ static void map_and_unmap(unsigned int i)
 	munmap(addr, LENGTH);
 }
 
+/* Threads of programs may be cancelled; these calls are no place for it. */
+static void *cancelled(void *arg)
+{
+	pthread_cancel(pthread_self());
+	map_and_unmap(0);
+	map_and_unmap(1);
+	return arg;
+}
+
+TEST(a_thread_that_is_to_be_cancelled)
+{
+	pthread_t thread;
+	void *ret;
+
+	ASSERT_OK(pthread_create(&thread, NULL, cancelled, NULL));
+	ASSERT_OK(pthread_join(thread, &ret));
+	ASSERT_NE(PTHREAD_CANCELED, ret);
+	EXPECT_TRUE(served(LENGTH, RW, ANON, -1, NULL));
+}
+
 static volatile int stop;
 
 static void *storm(void *arg)

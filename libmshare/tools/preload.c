@@ -166,12 +166,30 @@ static void after_fork(void)
 	unlock(&before);
 }
 
-__attribute__((constructor)) static void start(void)
+static const char *value_of(char **env, const char *name)
 {
-	const char *min = getenv(PRELOAD_MIN);
+	size_t length = strlen(name);
+
+	for (; *env; env++)
+		if (!strncmp(*env, name, length) && (*env)[length] == '=')
+			return *env + length + 1;
+	return NULL;
+}
+
+/*
+ * The linker is told to have this called before all other libraries begin, so that
+ * these take their locks before ours when they fork, as they do when they map, and
+ * may map when they are told of the fork.  Not even the C library has begun: it
+ * has no environment yet, nor the name of the program.
+ */
+__attribute__((constructor)) static void start(int argc, char **argv, char **env)
+{
+	const char *min = value_of(env, PRELOAD_MIN);
 	int err = errno;
 
-	verbose = getenv(PRELOAD_VERBOSE);
+	(void)argc;
+	(void)argv;
+	verbose = value_of(env, PRELOAD_VERBOSE);
 	if (!min)
 		return;
 	if (mshare_abi_version() < 1)

@@ -508,6 +508,96 @@ TEST(a_thread_that_is_to_be_cancelled)
 
 static volatile int stop;
 
+/*
+ * The handlers of a library that is initialised before all others: those that the
+ * program is linked with are, before the one that is preloaded.
+ */
+static pthread_mutex_t library_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool library_locks, library_maps;
+
+static void library_prepare(void)
+{
+	if (library_locks)
+		pthread_mutex_lock(&library_lock);
+}
+
+static void library_parent(void)
+{
+	if (library_locks)
+		pthread_mutex_unlock(&library_lock);
+}
+
+static void library_child(void)
+{
+	library_parent();
+	if (library_maps)
+		map_and_unmap(0);
+}
+
+static void library_starts(void)
+{
+	pthread_atfork(library_prepare, library_parent, library_child);
+}
+
+__attribute__((section(".preinit_array"), used)) static void (*library[])(void) = { library_starts };
+
+/* What wait_for() says of a child that may hang. */
+static int end_of(pid_t pid)
+{
+	siginfo_t info = { 0 };
+
+	if (!BECOMES(!waitid(P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid))
+		kill(pid, SIGKILL);
+	return wait_for(pid);
+}
+
+static void *map_with_lock(void *arg)
+{
+	while (!stop) {
+		pthread_mutex_lock(&library_lock);
+		map_and_unmap(0);
+		pthread_mutex_unlock(&library_lock);
+	}
+	return arg;
+}
+
+TEST(a_library_that_forks_with_its_lock)
+{
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		pthread_t thread;
+		int i;
+
+		library_locks = true;
+		CHILD_CHECK(!pthread_create(&thread, NULL, map_with_lock, NULL));
+		for (i = 0; i < 20; i++) {
+			pid = fork();
+			CHILD_CHECK(pid >= 0);
+			if (!pid)
+				_exit(0);
+			CHILD_CHECK(!wait_for(pid));
+		}
+		stop = 1;
+		CHILD_CHECK(!pthread_join(thread, NULL));
+		_exit(0);
+	}
+	EXPECT_EQ(0, end_of(pid));
+}
+
+TEST(a_library_that_maps_in_the_child)
+{
+	pid_t pid;
+
+	library_maps = true;
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(0);
+	EXPECT_EQ(0, end_of(pid));
+}
+
 static void *storm(void *arg)
 {
 	unsigned int i;

@@ -32,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -382,6 +383,7 @@ static void *serve(size_t length, int flags)
 	void *addr = MAP_FAILED;
 	struct area *a = areas;
 	struct before before;
+	struct rlimit limit;
 	int memory, err;
 
 	lock(&before);
@@ -389,6 +391,11 @@ static void *serve(size_t length, int flags)
 		a++;
 	if (a == END) {
 		errno = ENOMEM;
+		goto out;
+	}
+	/* A file that is too large is a signal, too. */
+	if (!getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur < pages(length)) {
+		errno = EFBIG;
 		goto out;
 	}
 	memory = memfd_create(program_invocation_short_name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);

@@ -10,6 +10,7 @@
 #include <libgen.h>
 #include <linux/close_range.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -409,6 +410,37 @@ TEST(memory_is_ordinary_while_regions_are_disabled)
 	EXPECT_EQ(1234, errno);
 	ASSERT_TRUE(write_number("/sys/kernel/mm/mshare/enabled", 1));
 	EXPECT_TRUE(served(LENGTH, RW, ANON, -1, NULL));
+}
+
+/* What mmap() gives under a limit: ordinary memory, or a region. */
+static bool served_with_limit(int resource, rlim_t value)
+{
+	struct rlimit old, limit;
+	char *addr;
+	bool region;
+
+	if (getrlimit(resource, &old))
+		return true;
+	limit = old;
+	limit.rlim_cur = value;
+	if (setrlimit(resource, &limit))
+		return true;
+	addr = mmap(NULL, LENGTH, RW, ANON, -1, 0);
+	setrlimit(resource, &old);
+	if (addr == MAP_FAILED)
+		return true;
+	region = is_region(addr);
+	fill(addr, LENGTH, 1);
+	munmap(addr, LENGTH);
+	return region;
+}
+
+TEST(memory_is_ordinary_where_limits_are_too_low)
+{
+	EXPECT_FALSE(served_with_limit(RLIMIT_FSIZE, LENGTH - 1));
+	EXPECT_TRUE(served_with_limit(RLIMIT_FSIZE, LENGTH));
+	EXPECT_FALSE(served_with_limit(RLIMIT_NOFILE, 0));
+	EXPECT_FALSE(served_with_limit(RLIMIT_AS, file_key("/proc/self/status", "VmSize:") * KIB + 2 * LENGTH));
 }
 
 TEST(nothing_is_left_behind)

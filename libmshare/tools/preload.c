@@ -78,6 +78,8 @@ static struct area areas[128];
 static atomic_uint served;
 static size_t min_size;
 static bool verbose;
+/* What the program was called when it began; it may be of any length later. */
+static char program[65];
 
 /* Calls of the kernel, for those that are replaced here */
 
@@ -109,7 +111,7 @@ __attribute__((format(printf, 1, 2))) static void say(const char *format, ...)
 
 	if (!verbose)
 		return;
-	n = snprintf(line, sizeof(line), "mshare run: %s[%d]: ", program_invocation_short_name, getpid());
+	n = snprintf(line, sizeof(line), "mshare run: %s[%d]: ", program, getpid());
 	va_start(args, format);
 	m = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
 	va_end(args);
@@ -186,10 +188,12 @@ static const char *value_of(char **env, const char *name)
 __attribute__((constructor)) static void start(int argc, char **argv, char **env)
 {
 	const char *min = value_of(env, PRELOAD_MIN);
+	const char *name = argc ? argv[0] : "";
 	int err = errno;
 
-	(void)argc;
-	(void)argv;
+	if (strrchr(name, '/'))
+		name = strrchr(name, '/') + 1;
+	strncpy(program, name, sizeof(program) - 1);
 	verbose = value_of(env, PRELOAD_VERBOSE);
 	if (!min)
 		return;
@@ -346,7 +350,7 @@ static bool attach(struct area *a, int memory, int flags)
 	struct stat st;
 	void *addr;
 
-	a->fd = mshare_create(program_invocation_short_name, MSHARE_CLOEXEC);
+	a->fd = mshare_create(program, MSHARE_CLOEXEC);
 	if (a->fd < 0)
 		return false;
 	a->shadow = sys_mmap(NULL, a->span, PROT_NONE, MAP_SHARED | MAP_NORESERVE, memory, 0);
@@ -398,7 +402,7 @@ static void *serve(size_t length, int flags)
 		errno = EFBIG;
 		goto out;
 	}
-	memory = memfd_create(program_invocation_short_name, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
+	memory = memfd_create(program, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
 	if (memory < 0)
 		goto out;
 	a->length = pages(length);

@@ -379,6 +379,21 @@ TEST(what_is_served)
 	ASSERT_TRUE(write_number("/proc/sys/vm/nr_hugepages", 0));
 }
 
+TEST(the_name_is_the_one_at_the_start)
+{
+	char title[300], *addr, *old = program_invocation_short_name;
+
+	memset(title, 'x', sizeof(title) - 1);
+	title[sizeof(title) - 1] = '\0';
+	program_invocation_short_name = title;
+	addr = mmap(NULL, LENGTH, RW, ANON, -1, 0);
+	program_invocation_short_name = old;
+	ASSERT_NE(MAP_FAILED, addr);
+	ASSERT_TRUE(is_region(addr));
+	EXPECT_STREQ("/mshare:run_test", strstr(maps_line(addr), "/mshare:"));
+	EXPECT_OK(munmap(addr, LENGTH));
+}
+
 TEST(a_length_that_is_no_multiple_of_a_page)
 {
 	char *addr = mmap(NULL, LENGTH + 1, RW, ANON, -1, 0);

@@ -129,6 +129,14 @@ says_why() {
 	echo 1 >/sys/kernel/mm/mshare/enabled
 	is 'mshare run: python3[PID]: mmap: 67108864 bytes remain ordinary memory: EPERM' cat "$tmp/said"
 }
+long_name() {
+	local name
+	name=$(printf '%250s' '' | tr ' ' x)
+	# shellcheck disable=SC2016 # that shell's
+	"$mshare" run -v -- bash -c 'exec -a "$1" python3 -c "import mmap; mmap.mmap(-1, 64 << 20)"' - "$name" 2>&1 |
+		sed -E -e 's/\[[0-9]+\]/[PID]/' -e 's/0x[0-9a-f]+/ADDR/' >"$tmp/said"
+	is "mshare run: ${name::64}[PID]: mmap: 67108864 bytes at ADDR are a region" cat "$tmp/said"
+}
 
 echo "TAP version 13"
 check "ls without regions" is "" "$mshare" ls -n
@@ -183,6 +191,7 @@ check "run: unless the least is above" served "" --min 65M
 check "run: or just that" served /mshare:python3 -m $((64 << 20))
 check "run --verbose" says_all
 check "run --verbose: why not" says_why
+check "run --verbose: a long name" long_name
 check "run: other libraries stay" is ":libm.so.6" env LD_PRELOAD=libm.so.6 sh -c "'$mshare' run sh -c 'echo \$LD_PRELOAD' | sed 's/.*mshare-run.so//'"
 for size in 0 -1 x 16X 16MB 99999999999T '' ' 1'; do
 	check "run: '$size' is no size" fails 1 "'$size' is no size" run --min "$size" true

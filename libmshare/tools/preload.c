@@ -66,6 +66,7 @@ struct area {
 	size_t span;			/* what the attachment takes */
 	char *shadow;			/* SPAN bytes, too */
 	int fd;				/* of the region, unless the program closed it */
+	dev_t device;
 	ino_t inode;
 };
 
@@ -254,10 +255,9 @@ static struct area *area_of(const void *addr, size_t length)
 /* The program may have closed the descriptor, and opened another one there. */
 static bool fd_is_ours(const struct area *a)
 {
-	struct mshare_stat region;
 	struct stat st;
 
-	return !fstat(a->fd, &st) && st.st_ino == a->inode && !mshare_stat(a->fd, &region, sizeof(region), 0);
+	return !fstat(a->fd, &st) && st.st_ino == a->inode && st.st_dev == a->device;
 }
 
 static void forget(struct area *a)
@@ -271,12 +271,12 @@ static void forget(struct area *a)
 	errno = err;
 }
 
-/* munmap() of the whole area. */
+/* munmap() of the whole area; a filter that came after it may forbid calls of ours. */
 static int drop(struct area *a)
 {
 	uintptr_t start = a->start;
 
-	if (mshare_detach((void *)start, 0))
+	if (sys_munmap(start, a->span))
 		return -1;
 	sys_munmap((uintptr_t)a->shadow, a->span);
 	forget(a);
@@ -365,6 +365,7 @@ static bool attach(struct area *a, int memory, int flags)
 	if (addr == MAP_FAILED)
 		goto unmap;
 	a->fd = move_away(a->fd);
+	a->device = st.st_dev;
 	a->inode = st.st_ino;
 	atomic_store_explicit(&a->start, (uintptr_t)addr, memory_order_release);
 	atomic_fetch_add(&served, 1);
@@ -571,7 +572,7 @@ static int advise(struct area *a, const void *addr, size_t length, int advice)
 			return 1;
 		if (!mshare_advise(a->fd, (uintptr_t)addr - a->start, pages(length), advice, 0))
 			return 0;
-		return errno == EINVAL ? 1 : -1;
+		return errno == EINVAL || errno == EPERM || errno == ENOSYS ? 1 : -1;
 	default:
 		return 1;
 	}

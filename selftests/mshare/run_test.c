@@ -9,7 +9,10 @@
 
 #include <libgen.h>
 #include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -335,6 +338,43 @@ TEST_F(run, msync)
 	EXPECT_OK(msync(self->addr, PART, MS_ASYNC));
 	EXPECT_ERR(EINVAL, msync(self->addr, PART, MS_SYNC | MS_ASYNC));
 	EXPECT_ERR(EINVAL, msync(self->addr + 1, PART, MS_SYNC));
+}
+
+/* What becomes of our system calls from now on. */
+static bool filter(unsigned int answer)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, __NR_mshare_create, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, __NR_mshare_create + 7, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, answer),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog prog = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+
+	return !prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) && !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+}
+
+TEST_F(run, a_filter_that_comes_later)
+{
+	char *addr = self->addr;
+
+	IN_CHILD({
+		int open = descriptors();
+
+		CHILD_CHECK(filter(SECCOMP_RET_ERRNO | EPERM));
+		CHILD_CHECK(!munmap(addr, LENGTH));
+		CHILD_CHECK(try_load(addr) == FAULT_MAPERR);
+		CHILD_CHECK(descriptors() == open - (variant->region && !variant->closed));
+		CHILD_CHECK(!strstr(slurp("/proc/self/maps"), "memfd:"));
+	});
+	IN_CHILD({
+		CHILD_CHECK(filter(SECCOMP_RET_ERRNO | EPERM));
+		CHILD_CHECK(!madvise(addr, PART, MADV_WILLNEED));
+		CHILD_CHECK(!madvise(addr, PART, MADV_POPULATE_WRITE));
+		CHILD_CHECK(!mprotect(addr, PART, PROT_READ));
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+	});
 }
 
 TEST_F(run, exec_drops_it)

@@ -196,11 +196,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 		name = strrchr(name, '/') + 1;
 	strncpy(program, name, sizeof(program) - 1);
 	verbose = value_of(env, PRELOAD_VERBOSE);
-	if (!min)
-		return;
-	if (mshare_abi_version() < 1)
-		say("this kernel has no mshare, or lets nobody use it: %s", strerrorname_np(errno));
-	else if (pthread_atfork(prepare_fork, after_fork, after_fork) == 0)
+	if (min && pthread_atfork(prepare_fork, after_fork, after_fork) == 0)
 		min_size = strtoull(min, NULL, 10);
 	errno = err;
 }
@@ -388,10 +384,15 @@ static void *serve(size_t length, int flags)
 	void *addr = MAP_FAILED;
 	struct area *a = areas;
 	struct before before;
+	static bool asked;
 	struct rlimit limit;
 	int memory, err;
 
 	lock(&before);
+	/* Not before it is needed: there are filters that kill for an unknown call. */
+	if (!asked && mshare_abi_version() < 1)
+		goto out;
+	asked = true;
 	while (a < END && a->start)
 		a++;
 	if (a == END) {

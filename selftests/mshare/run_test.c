@@ -377,6 +377,16 @@ TEST_F(run, a_filter_that_comes_later)
 	});
 }
 
+TEST(a_filter_that_kills)
+{
+	/* Programs that have no such memory do not notice. */
+	IN_CHILD({
+		CHILD_CHECK(filter(SECCOMP_RET_KILL_PROCESS));
+		execl("/bin/true", "true", NULL);
+		_exit(1);
+	});
+}
+
 TEST_F(run, exec_drops_it)
 {
 	IN_CHILD({

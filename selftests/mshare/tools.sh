@@ -215,4 +215,8 @@ done
 check "completion: commands" completes "ls show run -h --help -V --version" mshare ""
 check "completion: options" completes "--output --output-all" mshare ls --out
 check "completion: columns" completes "NAME,PGTABLES NAME,PIDS" mshare ls -o NAME,P
+check "completion: more columns" completes "+NAME" mshare ls -o +NA
+check "completion: columns behind =" completes "NAME,PGTABLES" mshare show --output = NAME,PG
+check "completion: sizes behind =" completes "64M" mshare run --min = 6
+check "completion: a program behind them" completes readarray mshare run --min = 16M readarra
 plan

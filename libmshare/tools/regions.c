@@ -70,6 +70,7 @@ static void take_line(struct region *r, const char *line)
 	for (i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		if (strlen(fields[i].key) == length && !strncmp(line, fields[i].key, length))
 			*(__u64 *)((char *)&r->st + fields[i].offset) = strtoull(colon + 1, NULL, 0);
+	r->known |= !strncmp(line, "id:", 3);
 	if (sscanf(line, "object: %" SCNx64 "-%" SCNx64 " %4s %n", &o.start, &o.end, o.perms, &source) < 3)
 		return;
 	o.source = text("%.*s", (int)strcspn(line + source, "\n"), line + source);
@@ -77,46 +78,37 @@ static void take_line(struct region *r, const char *line)
 	r->objects[r->nobjects++] = o;
 }
 
-/* The numbers of a region, from a file of fdinfo. */
-static void take_fdinfo(struct region *r, FILE *f)
+static void free_objects(struct region *r)
 {
-	char *line = NULL;
-	size_t size = 0;
-
-	r->known = true;
-	r->nobjects = 0;
-	while (getline(&line, &size, f) > 0)
-		take_line(r, line);
-	free(line);
+	while (r->nobjects)
+		free(r->objects[--r->nobjects].source);
+	free(r->objects);
+	r->objects = NULL;
 }
 
 /*
- * The file of fdinfo of a descriptor if that is one of a region, with PERMS set to
- * how it is open.  The name alone proves nothing: a file may be called so.
+ * Takes a file of fdinfo if its descriptor is one of a region, with PERMS set to
+ * how it is open.  The name alone proves nothing: a file may be called so.  It is
+ * read once, since it is empty when the process has gone.
  */
-static FILE *region_fdinfo(const char *path, char *perms)
+static bool take_fdinfo(struct region *r, const char *path, char *perms)
 {
 	static const char modes[4][3] = { "r-", "-w", "rw", "--" };
 	unsigned int flags = 0;
-	bool ours = false;
 	char *line = NULL;
 	size_t size = 0;
 	FILE *f = fopen(path, "re");
 
 	if (!f)
-		return NULL;
+		return false;
 	while (getline(&line, &size, f) > 0) {
 		sscanf(line, "flags: %o", &flags);
-		ours |= !strncmp(line, "mshare-id:", 10);
+		take_line(r, line);
 	}
 	free(line);
-	strcpy(perms, modes[flags & O_ACCMODE]);
-	if (ours) {
-		rewind(f);
-		return f;
-	}
 	fclose(f);
-	return NULL;
+	strcpy(perms, modes[flags & O_ACCMODE]);
+	return r->known;
 }
 
 /* Takes what is at PATH, a link to an open file, with INFO about it. */
@@ -124,26 +116,26 @@ static struct region *take_file(struct regions *rs, const char *path, const char
 {
 	char name[4096];
 	ssize_t length = readlink(path, name, sizeof(name) - 1);
-	struct region *r;
+	struct region *r, seen = { 0 };
 	struct stat st;
-	FILE *f;
 
 	if (length < (ssize_t)strlen(PREFIX) || strncmp(name, PREFIX, strlen(PREFIX)))
 		return NULL;
 	name[length] = '\0';
-	f = region_fdinfo(info, perms);
-	if (!f)
-		return NULL;
-	if (stat(path, &st)) {
-		fclose(f);
+	if (!take_fdinfo(&seen, info, perms) || stat(path, &st)) {
+		free_objects(&seen);
 		return NULL;
 	}
 	r = get(rs, st.st_ino, name + strlen(PREFIX));
-	if (!r->known) {
-		take_fdinfo(r, f);
-		r->uid = st.st_uid;
+	if (r->known) {
+		free_objects(&seen);
+		return r;
 	}
-	fclose(f);
+	r->known = true;
+	r->st = seen.st;
+	r->objects = seen.objects;
+	r->nobjects = seen.nobjects;
+	r->uid = st.st_uid;
 	return r;
 }
 

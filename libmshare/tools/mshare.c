@@ -4,6 +4,7 @@
 
 #include <err.h>
 #include <errno.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,6 +92,7 @@ int main(int argc, char **argv)
 	const char *name = argc > 1 ? argv[1] : "";
 	size_t i;
 
+	setlocale(LC_ALL, "");
 	if (atexit(close_output))
 		errx(EXIT_FAILURE, "atexit");
 	for (i = 0; i < COMMANDS; i++)

@@ -169,9 +169,51 @@ struct libscols_line *table_line(struct table *t, struct libscols_line *parent)
 	return line;
 }
 
+/* How long the character of UTF-8 at S is; 0 if there is none. */
+static size_t character(const char *s)
+{
+	static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
+	unsigned char c = *s;
+	size_t i, rest = c < 0x80 ? 0 : c < 0xc0 ? 4 : c < 0xe0 ? 1 : c < 0xf0 ? 2 : c < 0xf8 ? 3 : 4;
+	uint32_t code = rest ? c & (0x3f >> rest) : c;
+
+	if (rest > 3)
+		return 0;
+	for (i = 1; i <= rest; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (s[i] & 0x3f);
+	}
+	return code < least[rest] || code >> 11 == 0x1b || code > 0x10ffff ? 0 : rest + 1;
+}
+
+/* JSON is UTF-8, but names may be anything: the rest as in other tables. */
+static char *json_text(char *value)
+{
+	char *new = calloc(4, strlen(value) + 1), *to = new;
+	const char *s = value;
+	size_t length;
+
+	if (!new)
+		err(EXIT_FAILURE, NULL);
+	while (*s) {
+		length = character(s);
+		if (length)
+			to = mempcpy(to, s, length);
+		else
+			to += sprintf(to, "\\x%02x", (unsigned char)*s);
+		s += length ?: 1;
+	}
+	free(value);
+	return new;
+}
+
 void set_text(struct table *t, struct libscols_line *line, size_t column, char *value)
 {
 	size_t i;
+
+	if (value && t->json)
+		value = json_text(value);
 
 	/* A column can be asked for twice. */
 	for (i = 0; value && i < t->nshown; i++)

@@ -59,7 +59,7 @@ family() {
 	local name=$1
 	shift
 	mkfifo "$tmp/$name"
-	setsid "$@" python3 "$tmp/family.py" "$name" >"$tmp/$name" 2>/dev/null &
+	setsid "$@" "${python:-python3}" "$tmp/family.py" "$name" >"$tmp/$name" 2>/dev/null &
 	read -r pid <"$tmp/$name" || echo "# no family of $*"
 }
 family_pids() { { echo "$pid"; pgrep -P "$pid"; } | sort -n; }
@@ -181,6 +181,20 @@ check "that family ends" end_family
 family close-as-nobody "${nobody[@]}" "$mshare" run --
 check "ls: without the right to open it" is "  python3" "${nobody[@]}" "$mshare" ls -rno SIZE,SAVED,COMMAND
 check "and the third family" end_family
+
+# Names that are UTF-8, and that are not.
+for name in pythonä python$'\xff\xc3'; do
+	python=$tmp/$name
+	ln -s "$(command -v python3)" "$python"
+	family "family-$name" "$mshare" run --
+	name=${name/$'\xff\xc3'/'\xff\xc3'}
+	check "ls --json: $name" json "[d['regions'][0][k] for k in ('name', 'command')] == 2 * [r'$name']" "$mshare" ls --json -o NAME,COMMAND
+	check "show --json: $name" json "[d['regions'][0]['name'], d['regions'][0]['children'][1]['name']] == 2 * [r'$name']" "$mshare" show --json "$pid"
+	check "ls: $name" is "${name/ä/'\xc3\xa4'}" "$mshare" ls -no NAME
+	check "ls: $name, in UTF-8" is "$name" env LC_ALL=C.UTF-8 "$mshare" ls -no NAME
+	check "and its family ends" end_family
+done
+unset python
 
 check "run: the status of the program" is 42 sh -c "'$mshare' run -- sh -c 'exit 42'; echo \$?"
 check "run: not found" fails 127 "/nonexistent: No such file or directory" run /nonexistent

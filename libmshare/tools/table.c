@@ -88,6 +88,9 @@ static void make_column(struct table *t, size_t i)
 	/* An array has an element a line, which a line of text cannot have. */
 	if (c->json == SCOLS_JSON_ARRAY_NUMBER && t->json)
 		flags |= SCOLS_FL_WRAP;
+	/* Nor has what a script reads branches. */
+	if (t->raw)
+		flags &= ~SCOLS_FL_TREE;
 	column = scols_table_new_column(t->scols, c->name, 0, flags);
 	if (!column)
 		err(EXIT_FAILURE, NULL);
@@ -109,7 +112,7 @@ void table_open(struct table *t, int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 }
 	};
-	bool raw = false, headings = true;
+	bool headings = true;
 	size_t i;
 	int c;
 
@@ -135,7 +138,7 @@ void table_open(struct table *t, int argc, char **argv)
 			show_standard(t, true);
 			break;
 		case 'r':
-			raw = true;
+			t->raw = true;
 			break;
 		case 'V':
 			show_version();
@@ -143,7 +146,7 @@ void table_open(struct table *t, int argc, char **argv)
 			try_help(argv[0] + strlen("mshare "));
 		}
 	}
-	if (raw && t->json) {
+	if (t->raw && t->json) {
 		warnx("--raw and --json exclude each other");
 		try_help(argv[0] + strlen("mshare "));
 	}
@@ -154,7 +157,7 @@ void table_open(struct table *t, int argc, char **argv)
 		err(EXIT_FAILURE, NULL);
 	scols_table_set_name(t->scols, t->name);
 	scols_table_enable_json(t->scols, t->json);
-	scols_table_enable_raw(t->scols, raw);
+	scols_table_enable_raw(t->scols, t->raw);
 	scols_table_enable_noheadings(t->scols, !headings);
 	for (i = 0; i < t->nshown; i++)
 		make_column(t, i);

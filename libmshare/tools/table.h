@@ -26,7 +26,7 @@ struct table {
 	struct libscols_table *scols;
 	size_t *shown;
 	size_t nshown;
-	bool bytes, json;
+	bool bytes, json, raw;
 };
 
 /* Takes the options; what is left begins at optind. */

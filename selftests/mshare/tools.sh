@@ -168,6 +168,7 @@ check "show: both are one" everything "$pid" "/proc/$pid/fd/200"
 check "show: the descriptor" is "$pid 200 rw" sh -c "'$mshare' show -rno PID,FD,PERM,TYPE $pid | sed -n 's/ descriptor//p' | grep '^$pid '"
 check "show: an inherited one" is region sh -c "'$mshare' show -rno TYPE /dev/fd/9 9</proc/$pid/fd/200 | head -n 1"
 check "show: a process without" is "" "$mshare" show -n $$
+check "show --raw: no tree" is "/memfd:python3\x20(deleted) python3" sh -c "'$mshare' show -rno NAME $pid | sort -u | paste -sd ' '"
 check "show --json" json '[c["type"] for c in d["regions"][0]["children"]].count("attachment") == 4 and
 	d["regions"][0]["children"][0]["size"] == 64 << 20' "$mshare" show --json "$pid"
 check "completion: processes" completes "$pid" mshare show "$pid"

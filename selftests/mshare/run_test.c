@@ -12,6 +12,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -189,6 +190,31 @@ TEST_F(run, mprotect_is_for_one_process)
 	EXPECT_ERR(EINVAL, mprotect(addr + 1, PART, RW));
 }
 
+TEST_F(run, pkey_mprotect_is_for_one_process)
+{
+	int key = pkey_alloc(0, PKEY_DISABLE_WRITE);
+	char *addr = self->addr;
+
+	IN_CHILD({
+		CHILD_CHECK(!pkey_mprotect(addr, LENGTH, RW, -1));
+		CHILD_CHECK(is_region(addr) == variant->region);
+		CHILD_CHECK(!pkey_mprotect(addr, PART, PROT_READ, -1));
+		CHILD_CHECK(try_store(addr, 7) == FAULT_ACCERR);
+		CHILD_CHECK(store(addr + PART, 7));
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+	});
+	if (key < 0)
+		return;
+	IN_CHILD({
+		CHILD_CHECK(!pkey_mprotect(addr, PART, RW, key));
+		CHILD_CHECK(try_store(addr, 7) == FAULT(SIGSEGV, SEGV_PKUERR));
+		/* Handlers of signals have no right to any key, and this one jumps. */
+		CHILD_CHECK(!pkey_set(key, 0));
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+	});
+	EXPECT_OK(pkey_free(key));
+}
+
 TEST_F(run, memory_is_still_shared_after_that)
 {
 	char *addr = self->addr;
@@ -239,6 +265,21 @@ TEST_F(run, mremap_moves)
 	});
 }
 
+TEST_F(run, mremap_leaves_the_old_mapping)
+{
+	char *addr = self->addr;
+
+	IN_CHILD({
+		char *to = mremap(addr, LENGTH, LENGTH, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
+
+		CHILD_CHECK(to != MAP_FAILED && to != addr);
+		CHILD_CHECK(!wrong(to, LENGTH, 1) && !wrong(addr, LENGTH, 1));
+		CHILD_CHECK(store(to, 7) && store(addr, 7));
+		CHILD_CHECK(!munmap(addr, LENGTH));
+		CHILD_CHECK(!wrong(to, LENGTH, 1));
+	});
+}
+
 TEST_F(run, mmap_fixed_over_a_part)
 {
 	char *addr = self->addr;
@@ -280,8 +321,10 @@ TEST_F(run, mmap_fixed_behind_it)
 TEST_F(run, advice_that_keeps_the_data)
 {
 	static const int advice[] = {
-		MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_WILLNEED, MADV_DONTNEED, MADV_DODUMP,
-		MADV_DONTDUMP, MADV_DOFORK,
+		MADV_NORMAL, MADV_RANDOM, MADV_SEQUENTIAL, MADV_DONTNEED, MADV_DODUMP, MADV_DONTDUMP,
+		MADV_DOFORK,
+		/* These are for a descriptor, which may be closed. */
+		MADV_WILLNEED, MADV_COLD, MADV_PAGEOUT, MADV_POPULATE_READ, MADV_POPULATE_WRITE,
 	};
 	unsigned int i;
 
@@ -289,9 +332,13 @@ TEST_F(run, advice_that_keeps_the_data)
 		IN_CHILD({
 			CHILD_CHECK(!madvise(self->addr, PART, advice[i]));
 			CHILD_CHECK(!wrong(self->addr, LENGTH, 1));
-			/* All but this one are for a descriptor that is closed. */
-			CHILD_CHECK(is_region(self->addr) == variant->region || advice[i] == MADV_WILLNEED);
+			CHILD_CHECK(is_region(self->addr) == (variant->region && (!variant->closed || i < 7)));
 		});
+	IN_CHILD({
+		/* Ordinary memory may be at an address where that cannot be. */
+		CHILD_CHECK(!madvise(self->addr, PART, MADV_COLLAPSE) || !is_region(self->addr));
+		CHILD_CHECK(!wrong(self->addr, LENGTH, 1));
+	});
 	EXPECT_OK(posix_madvise(self->addr, LENGTH, POSIX_MADV_DONTNEED));
 	EXPECT_EQ(EINVAL, posix_madvise(self->addr + 1, PART, POSIX_MADV_NORMAL));
 	EXPECT_ERR(EINVAL, madvise(self->addr, PART, 12345));
@@ -330,6 +377,12 @@ TEST_F(run, mlock)
 		CHILD_CHECK(!munlock(addr, PART));
 		CHILD_CHECK(file_key("/proc/self/status", "VmLck:") == 0);
 	});
+	IN_CHILD({
+		CHILD_CHECK(!mlock2(addr + 1, PART - 1, MLOCK_ONFAULT));
+		CHILD_CHECK(file_key("/proc/self/status", "VmLck:") == PART / KIB);
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+	});
+	EXPECT_ERR(EINVAL, mlock2(addr + LENGTH - 1, 0, ~0U));
 }
 
 TEST_F(run, msync)
@@ -387,12 +440,31 @@ TEST(a_filter_that_kills)
 	});
 }
 
+/* Fails if there is something of ours. */
+static char *const looker[] = { "sh", "-c", "! grep -e /mshare: -e memfd: /proc/self/maps >&2", NULL };
+
 TEST_F(run, exec_drops_it)
 {
 	IN_CHILD({
-		execl("/bin/sh", "sh", "-c", "! grep -e /mshare: -e memfd: /proc/self/maps >&2", NULL);
+		execv("/bin/sh", looker);
 		_exit(1);
 	});
+}
+
+/* Here no handler of fork() is called. */
+TEST_F(run, programs_that_are_spawned)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, posix_spawn(&pid, "/bin/sh", NULL, NULL, looker, environ));
+	EXPECT_EQ(0, wait_for(pid));
+	pid = vfork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		execv("/bin/sh", looker);
+		_exit(1);
+	}
+	EXPECT_EQ(0, wait_for(pid));
 }
 
 static bool served(uint64_t length, int prot, int flags, int fd, void *hint)
@@ -441,6 +513,15 @@ TEST(the_name_is_the_one_at_the_start)
 	ASSERT_NE(MAP_FAILED, addr);
 	ASSERT_TRUE(is_region(addr));
 	EXPECT_STREQ("/mshare:run_test", strstr(maps_line(addr), "/mshare:"));
+	EXPECT_OK(munmap(addr, LENGTH));
+}
+
+TEST(mmap64_is_served)
+{
+	char *addr = mmap64(NULL, LENGTH, RW, ANON, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, addr);
+	EXPECT_TRUE(is_region(addr));
 	EXPECT_OK(munmap(addr, LENGTH));
 }
 

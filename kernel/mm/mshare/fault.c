@@ -6,6 +6,7 @@
 #include <linux/oom.h>
 #include <linux/perf_event.h>
 #include <linux/sched/signal.h>
+#include <linux/swap.h>
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
@@ -43,14 +44,25 @@ static bool mshare_may_retry_oom(const struct mshare_region *region)
 }
 
 /*
- * What was charged may be above the memory.high of the cgroup that pays.  The core
- * makes @current reclaim from its own cgroup for that, which is another one.
+ * What was charged may be above the memory.high of the cgroup that pays, or of one
+ * that it is in.  The core makes @current reclaim from its own cgroup for that, on its
+ * way to user space: that may be another one.  With no lock of the host.
  */
 static void mshare_reclaim_high(const struct mshare_region *region)
 {
 #ifdef CONFIG_MEMCG
-	if (unlikely(current->memcg_nr_pages_over_high) && !mshare_memcg_is_ours(region))
-		schedule_work(&region->memcg->high_work);
+	unsigned int nr = current->memcg_nr_pages_over_high;
+	struct mem_cgroup *memcg = region->memcg;
+
+	if (likely(!nr) || mshare_memcg_is_ours(region))
+		return;
+	for (; memcg; memcg = parent_mem_cgroup(memcg)) {
+		if (page_counter_read(&memcg->memory) <= READ_ONCE(memcg->memory.high))
+			continue;
+		memcg_memory_event(memcg, MEMCG_HIGH);
+		try_to_free_mem_cgroup_pages(memcg, nr, GFP_KERNEL, MEMCG_RECLAIM_MAY_SWAP,
+					     NULL);
+	}
 #endif
 }
 
@@ -90,7 +102,6 @@ static void mshare_enter(struct mshare_guest *guest, struct mshare_region *regio
 
 static void mshare_leave(struct mshare_guest *guest)
 {
-	mshare_reclaim_high(guest->host->mshare);
 	set_active_memcg(guest->memcg);
 	current->mshare_guest = guest->outer;
 }
@@ -236,6 +247,7 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 
 	if ((ret & VM_FAULT_COMPLETED) ||
 	    ((ret & VM_FAULT_RETRY) && !(flags & FAULT_FLAG_RETRY_NOWAIT))) {
+		mshare_reclaim_high(region);
 		mshare_finish_unlock(&guest);
 		return ret;
 	}
@@ -243,6 +255,7 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 		vma_end_read(object);
 	else
 		mmap_read_unlock(host);
+	mshare_reclaim_high(region);
 	return ret;
 }
 
@@ -296,7 +309,8 @@ long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 		ret = -EFAULT;
 	if (locked)
 		mmap_read_unlock(gup->guest.host);
-	else
+	mshare_reclaim_high(gup->guest.host->mshare);
+	if (!locked)
 		mshare_finish_unlock(&gup->guest);
 	return ret;
 }

@@ -545,6 +545,18 @@ char *smaps_block(const void *addr)
 	return maps_part("/proc/self/smaps", addr);
 }
 
+long long smaps(const char *addr, const char *key)
+{
+	char *text = addr ? smaps_block(addr) : slurp("/proc/self/smaps_rollup"), *line, want[64];
+	long long value;
+
+	snprintf(want, sizeof(want), "\n%s:", key);
+	line = strstr(text, want);
+	value = line ? strtoll(line + strlen(want), NULL, 10) * KIB : -1;
+	free(text);
+	return value;
+}
+
 struct snap snap_take(int fd, const void *addr, uint64_t length)
 {
 	struct snap s = { .sum = sum(addr, length) };

@@ -141,6 +141,8 @@ long long settled(void);
 /* The line of ADDR in /proc/self/maps or its block in smaps; "" if none; from malloc(). */
 char *maps_line(const void *addr);
 char *smaps_block(const void *addr);
+/* A line of smaps, in bytes; of the whole process if ADDR is NULL. */
+long long smaps(const char *addr, const char *key);
 
 /*
  * The state of an attachment and its region: "nothing changed" is that two of

@@ -23,10 +23,12 @@ FIXTURE(numa) {
 
 FIXTURE_VARIANT(numa) {
 	uint64_t page;
+	bool thp, hugetlb;
 };
 
 FIXTURE_VARIANT_ADD(numa, pages) { .page = PAGE };
-FIXTURE_VARIANT_ADD(numa, huge_pages) { .page = HUGE };
+FIXTURE_VARIANT_ADD(numa, transparent_huge_pages) { .page = HUGE, .thp = true };
+FIXTURE_VARIANT_ADD(numa, huge_pages) { .page = HUGE, .hugetlb = true };
 
 FIXTURE_SETUP(numa)
 {
@@ -35,14 +37,20 @@ FIXTURE_SETUP(numa)
 	if (access("/sys/devices/system/node/node3", F_OK))
 		SKIP(return, "needs 4 NUMA nodes (numa=fake=4)");
 	/* As many on each node as the object has. */
-	if (variant->page == HUGE && !huge_pages(HUGE, NODES * PAGES))
+	if (variant->hugetlb && !huge_pages(HUGE, NODES * PAGES))
 		SKIP(return, "no huge pages of 2 MiB");
-	self->file = memfd(size, variant->page == HUGE ? MFD_HUGETLB : 0);
+	if (variant->thp && !shmem_thp())
+		SKIP(return, NO_THP);
+	self->file = memfd(size, variant->hugetlb ? MFD_HUGETLB : 0);
 	ASSERT_LE(0, self->file);
 	self->addr = file_region(&self->fd, self->file, size);
 	ASSERT_NE(NULL, self->addr);
 	self->plain = mmap(NULL, size, RW, MAP_SHARED, self->file, 0);
 	ASSERT_NE(MAP_FAILED, self->plain);
+	if (variant->thp) {
+		ASSERT_OK(mshare_advise(self->fd, 0, size, MADV_HUGEPAGE, 0));
+		ASSERT_OK(madvise(self->plain, size, MADV_HUGEPAGE));
+	}
 }
 
 FIXTURE_TEARDOWN(numa)
@@ -59,14 +67,18 @@ static int policy(int mode, int node)
 	return syscall(SYS_set_mempolicy, mode, &mask, 8 * sizeof(mask));
 }
 
-/* The nodes of the pages of an ordinary mapping; negative where there is none. */
-static void nodes_of(char *plain, uint64_t page, int *node)
+/* A huge page is mapped as one by the region. */
+#define EXPECT_WHOLE()								\
+	EXPECT_EQ(variant->thp ? PAGES * variant->page : 0, smaps(self->addr, "ShmemPmdMapped"))
+
+/* The nodes of the pages of a mapping; negative where there is none. */
+static void nodes_of(char *addr, uint64_t page, int *node)
 {
 	void *at[PAGES];
 	int i;
 
 	for (i = 0; i < PAGES; i++) {
-		at[i] = plain + i * page;
+		at[i] = addr + i * page;
 		(void)*(volatile char *)at[i];
 	}
 	if (syscall(SYS_move_pages, 0, PAGES, at, NULL, node, 0))
@@ -101,9 +113,64 @@ TEST_F(numa, memory_comes_from_where_the_one_who_faults_wants_it)
 				*(volatile char *)at = 1;
 		});
 	}
+	EXPECT_WHOLE();
 	nodes_of(self->plain, variant->page, node);
 	for (i = 0; i < PAGES; i++)
 		EXPECT_EQ(i % NODES, node[i]);
+}
+
+/* Bytes on each node, as numa_maps says. */
+static void numa_maps(const char *addr, uint64_t *bytes)
+{
+	char *text = slurp("/proc/self/numa_maps"), want[32], *line, *at;
+	uint64_t unit = 0;
+	int node;
+
+	snprintf(want, sizeof(want), "%lx ", (unsigned long)addr);
+	line = strstr(text, want);
+	if (line) {
+		line[strcspn(line, "\n")] = 0;
+		at = strstr(line, " kernelpagesize_kB=");
+		unit = at ? strtoull(strchr(at, '=') + 1, NULL, 10) * KIB : 0;
+	}
+	for (node = 0; node < NODES; node++) {
+		snprintf(want, sizeof(want), " N%d=", node);
+		at = line ? strstr(line, want) : NULL;
+		bytes[node] = at ? strtoull(strchr(at, '=') + 1, NULL, 10) * unit : 0;
+	}
+	free(text);
+}
+
+TEST_F(numa, the_nodes_of_an_attachment_are_those_of_an_ordinary_mapping)
+{
+	static const int where[PAGES] = { 3, 0, 1, 1, 2, 3, 1, 2, 2, 3, 3, 2, 3, 3, 2, 3 };
+	uint64_t through[NODES], bytes[NODES], size = PAGES * variant->page;
+	int node[PAGES], other[PAGES], last[PAGES], count[NODES] = {}, i;
+
+	for (i = 0; i < PAGES; i++) {
+		IN_CHILD({
+			CHILD_CHECK(!policy(MPOL_BIND, where[i]));
+			self->addr[i * variant->page] = 1;
+		});
+		count[where[i]]++;
+	}
+	EXPECT_WHOLE();
+	nodes_of(self->addr, variant->page, node);
+	nodes_of(self->addr + variant->page - PAGE, variant->page, last);
+	nodes_of(self->plain, variant->page, other);
+	for (i = 0; i < PAGES; i++) {
+		EXPECT_EQ(where[i], node[i]);
+		EXPECT_EQ(where[i], last[i]);
+		EXPECT_EQ(where[i], other[i]);
+	}
+	/* What is not mapped there is not counted. */
+	sum(self->plain, size);
+	numa_maps(self->addr, through);
+	numa_maps(self->plain, bytes);
+	for (i = 0; i < NODES; i++) {
+		EXPECT_EQ(count[i] * variant->page, through[i]);
+		EXPECT_EQ(count[i] * variant->page, bytes[i]);
+	}
 }
 
 /*
@@ -120,7 +187,7 @@ TEST_F(numa, memory_comes_from_where_the_file_has_it)
 		CHILD_CHECK(!policy(MPOL_BIND, 1));
 		fill(self->addr, PAGES * variant->page, 1);
 	});
-	EXPECT_EQ(PAGES, count_on(self->plain, variant->page, variant->page == HUGE ? 1 : 2));
+	EXPECT_EQ(PAGES, count_on(self->plain, variant->page, variant->hugetlb ? 1 : 2));
 	EXPECT_EQ(0, wrong(self->plain, PAGES * variant->page, 1));
 }
 
@@ -151,13 +218,15 @@ TEST_F(numa, words_stay_when_pages_move)
 
 	ASSERT_NE(NULL, crew);
 	ASSERT_TRUE(crew_advances(crew, 1));
+	EXPECT_WHOLE();
 	/* A huge page does not move while anybody waits for it. */
-	if (variant->page == HUGE)
+	if (variant->hugetlb)
 		crew->rest = 100;
 	for (i = 0; i < 8; i++) {
 		EXPECT_TRUE(move_all(self->plain, variant->page, i % NODES));
 		ASSERT_TRUE(crew_advances(crew, 1));
 	}
+	EXPECT_WHOLE();
 	EXPECT_EQ(0, crew_ends(crew, self->addr));
 }
 
@@ -169,7 +238,8 @@ TEST_F(numa, words_stay_when_a_binding_moves_pages)
 
 	ASSERT_NE(NULL, crew);
 	ASSERT_TRUE(crew_advances(crew, 1));
-	if (variant->page == HUGE)
+	EXPECT_WHOLE();
+	if (variant->hugetlb)
 		crew->rest = 100;
 	for (i = 0; i < 8; i++) {
 		moved -= count_on(self->plain, variant->page, i % NODES);
@@ -187,6 +257,7 @@ TEST_F(numa, words_stay_when_a_binding_moves_pages)
 		ASSERT_TRUE(crew_advances(crew, 1));
 	}
 	EXPECT_LT(PAGES, moved);
+	EXPECT_WHOLE();
 	EXPECT_EQ(0, crew_ends(crew, self->addr));
 }
 

@@ -79,19 +79,6 @@ FIXTURE_TEARDOWN(walk)
 	EXPECT_OK(mshare_detach(self->addr, 0));
 }
 
-/* A line of smaps, in bytes; of the whole process if ADDR is NULL. */
-static long long smaps(const char *addr, const char *key)
-{
-	char *text = addr ? smaps_block(addr) : slurp("/proc/self/smaps_rollup"), *line, want[64];
-	long long value;
-
-	snprintf(want, sizeof(want), "\n%s:", key);
-	line = strstr(text, want);
-	value = line ? strtoll(line + strlen(want), NULL, 10) * KIB : -1;
-	free(text);
-	return value;
-}
-
 TEST_F(walk, smaps)
 {
 	const char *shared = variant->flags ? "Shared_Hugetlb" : "Shared_Dirty";

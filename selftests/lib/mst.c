@@ -20,11 +20,13 @@
 
 static sigjmp_buf probe_env;
 static volatile int probe_result;
+static void *volatile probe_addr;
 
 static void probe_handler(int sig, siginfo_t *info, void *context)
 {
 	(void)context;
 	probe_result = FAULT(sig, info->si_code);
+	probe_addr = info->si_addr;
 	siglongjmp(probe_env, 1);
 }
 
@@ -42,6 +44,19 @@ static void probe_signals(struct sigaction *old, bool set)
 	}
 }
 
+/* What an access to ADDR did; the signal has to name the address. */
+static int probed(const volatile void *addr)
+{
+	int sig = probe_result >> 8;
+
+	if ((sig == SIGSEGV || sig == SIGBUS) && probe_addr != addr) {
+		fprintf(stderr, "# signal %d, code %d: si_addr is %p, not %p\n", sig,
+			probe_result & 0xff, probe_addr, (void *)addr);
+		return FAULT_ELSEWHERE;
+	}
+	return probe_result;
+}
+
 int try_load(const volatile void *addr)
 {
 	struct sigaction old[4];
@@ -51,7 +66,7 @@ int try_load(const volatile void *addr)
 	if (!sigsetjmp(probe_env, 1))
 		(void)*(const volatile uint8_t *)addr;
 	probe_signals(old, false);
-	return probe_result;
+	return probed(addr);
 }
 
 int try_store(volatile void *addr, uint8_t value)
@@ -63,7 +78,7 @@ int try_store(volatile void *addr, uint8_t value)
 	if (!sigsetjmp(probe_env, 1))
 		*(volatile uint8_t *)addr = value;
 	probe_signals(old, false);
-	return probe_result;
+	return probed(addr);
 }
 
 int try_exec(const void *addr)
@@ -75,7 +90,7 @@ int try_exec(const void *addr)
 	if (!sigsetjmp(probe_env, 1))
 		((void (*)(void))addr)();
 	probe_signals(old, false);
-	return probe_result;
+	return probed(addr);
 }
 
 int region(uint64_t size)

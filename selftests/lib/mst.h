@@ -50,6 +50,8 @@
 #define FAULT_MAPERR		FAULT(SIGSEGV, SEGV_MAPERR)
 #define FAULT_ACCERR		FAULT(SIGSEGV, SEGV_ACCERR)
 #define FAULT_BUS		FAULT(SIGBUS, BUS_ADRERR)
+/* A signal that names another address than that of the access. */
+#define FAULT_ELSEWHERE		(-1)
 
 /* Accesses that survive their signal; not for several threads at a time. */
 int try_load(const volatile void *addr);

@@ -235,12 +235,13 @@ TEST_F(fork, forks_while_threads_attach_and_detach)
 TEST_F(fork, exec_drops_it_and_a_descriptor_follows_its_flag)
 {
 	int keep = mshare_create("keep", 0), drop = mshare_create("drop", MSHARE_CLOEXEC);
+	int ran[2], status;
 	char cmd[200];
 	pid_t pid;
-	int status;
 
 	ASSERT_LE(0, keep);
 	ASSERT_LE(0, drop);
+	ASSERT_OK(pipe(ran));
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
@@ -249,6 +250,8 @@ TEST_F(fork, exec_drops_it_and_a_descriptor_follows_its_flag)
 		setenv("MST_KEEP", cmd, 1);
 		sprintf(cmd, "%d", drop);
 		setenv("MST_DROP", cmd, 1);
+		sprintf(cmd, "%d", ran[1]);
+		setenv("MST_RAN", cmd, 1);
 		/* Its TAP is not ours. */
 		dup2(open("/dev/null", O_WRONLY), 1);
 		execl("/proc/self/exe", "fork_test", "-r", "global.is_the_exec_of_a_test", NULL);
@@ -256,6 +259,9 @@ TEST_F(fork, exec_drops_it_and_a_descriptor_follows_its_flag)
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
+	/* A filter that fits no test ends well, too. */
+	ASSERT_OK(close(ran[1]));
+	EXPECT_EQ(1, read(ran[0], cmd, 1));
 	EXPECT_EQ(1, stat_of(self->fd).attachments);
 }
 
@@ -270,6 +276,7 @@ TEST(is_the_exec_of_a_test)
 	EXPECT_EQ(NULL, strstr(maps, "/mshare:"));
 	EXPECT_OK(mshare_stat(atoi(getenv("MST_KEEP")), &st, sizeof(st), 0));
 	EXPECT_ERR(EBADF, mshare_stat(atoi(getenv("MST_DROP")), &st, sizeof(st), 0));
+	EXPECT_EQ(1, write(atoi(getenv("MST_RAN")), "x", 1));
 }
 
 TEST(fork_of_an_attachment_of_three_slots_and_with_several_regions)

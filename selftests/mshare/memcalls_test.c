@@ -12,6 +12,7 @@
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -219,7 +220,30 @@ TEST_F(memcalls, mremap)
 	*page = 3;
 	EXPECT_ERR(EINVAL, mremap(page, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
 				  self->addr + PAGE));
+	EXPECT_ERR(EINVAL, mremap(page, PAGE, GIB, MREMAP_MAYMOVE | MREMAP_FIXED, self->addr));
+	EXPECT_ERR(EINVAL, mremap(page, PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				  self->addr - PAGE));
+	EXPECT_ERR(EINVAL, mremap(page, PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				  self->addr + SLOT - PAGE));
 	EXPECT_EQ(3, *page);
+}
+
+TEST_F(memcalls, mremap_onto_all_of_it_detaches)
+{
+	char *page = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	self->gone = true;
+	ASSERT_NE(MAP_FAILED, page);
+	*page = 3;
+	ASSERT_EQ(self->addr, mremap(page, PAGE, SLOT, MREMAP_MAYMOVE | MREMAP_FIXED, self->addr));
+	EXPECT_EQ(0, stat_of(self->fd).attachments);
+	EXPECT_EQ(3, self->addr[0]);
+	EXPECT_EQ(0, self->addr[PAGE]);
+	/* What is written there now is not the region's. */
+	memset(self->addr, 4, self->length);
+	ASSERT_OK(munmap(self->addr, SLOT));
+	ASSERT_EQ(self->addr, mshare_attach(self->fd, self->addr, 0));
+	unchanged(_metadata, self);
 }
 
 TEST_F(memcalls, mlock_and_munlock)
@@ -267,18 +291,28 @@ TEST_F(memcalls, userfaultfd)
 		EXPECT_ERR(EINVAL, ioctl(uffd, UFFDIO_REGISTER, &reg));
 	}));
 	close(uffd);
-	/* With the asynchronous write protection that takes any mapping. */
-	uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	api = (struct uffdio_api){ .api = UFFD_API, .features = 1 << 15 };
-	if (!ioctl(uffd, UFFDIO_API, &api)) {
-		EACH_PLACE(false, ({
-			struct uffdio_register reg = {
-				.range = { (uint64_t)at, length },
-				.mode = UFFDIO_REGISTER_MODE_WP,
-			};
-			EXPECT_ERR(EINVAL, ioctl(uffd, UFFDIO_REGISTER, &reg));
-		}));
-	}
+}
+
+/* The asynchronous write protection takes any mapping, of the ordinary ones. */
+TEST_F(memcalls, userfaultfd_WP_ASYNC)
+{
+	int uffd = syscall(SYS_userfaultfd, O_CLOEXEC), ret;
+	struct uffdio_api api = { .api = UFFD_API, .features = 1 << 15 /* WP_ASYNC */ };
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd: %m");
+	ret = ioctl(uffd, UFFDIO_API, &api);
+	if (ret && errno == EINVAL)
+		SKIP(return, "no WP_ASYNC (CONFIG_PTE_MARKER_UFFD_WP)");
+	ASSERT_EQ(0, ret);
+	EACH_PLACE(false, ({
+		struct uffdio_register reg = {
+			.range = { (uint64_t)at, length },
+			.mode = UFFDIO_REGISTER_MODE_WP,
+		};
+		EXPECT_ERR(EINVAL, ioctl(uffd, UFFDIO_REGISTER, &reg));
+	}));
+	close(uffd);
 }
 
 TEST_F(memcalls, madvise)
@@ -323,6 +357,51 @@ TEST_F(memcalls, process_madvise)
 						   0));
 		}));
 	}
+}
+
+static long long private_of(pid_t pid)
+{
+	char path[64];
+
+	sprintf(path, "/proc/%d/status", pid);
+	return file_key(path, "RssAnon:") * KIB;
+}
+
+TEST_F(memcalls, process_mrelease)
+{
+	volatile int *ready = shared_page();
+	int pidfd, status = 0;
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		char *own = mmap(NULL, 4 * MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		CHILD_CHECK(own != MAP_FAILED && !wrong(self->addr, self->length, 1));
+		fill(own, 4 * MIB, 2);
+		*ready = 1;
+		for (;;)
+			pause();
+	}
+	ASSERT_TRUE(await(ready));
+	pidfd = syscall(SYS_pidfd_open, pid, 0);
+	ASSERT_LE(0, pidfd);
+	EXPECT_ERR(EINVAL, syscall(__NR_process_mrelease, pidfd, 0));
+	/* It stops on its way out, with all it has. */
+	ASSERT_OK(ptrace(PTRACE_SEIZE, pid, NULL, PTRACE_O_TRACEEXIT));
+	ASSERT_OK(kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(SIGTRAP | PTRACE_EVENT_EXIT << 8, status >> 8);
+	EXPECT_LE(4 * MIB, private_of(pid));
+	EXPECT_OK(syscall(__NR_process_mrelease, pidfd, 0));
+	EXPECT_GT(MIB, private_of(pid));
+	EXPECT_EQ(2, stat_of(self->fd).attachments);
+	EXPECT_EQ(self->before.st.resident, stat_of(self->fd).resident);
+	EXPECT_EQ(0, wrong(self->addr, self->length, 1));
+	ASSERT_OK(ptrace(PTRACE_CONT, pid, NULL, NULL));
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
+	close(pidfd);
 }
 
 TEST_F(memcalls, mbind)
@@ -380,6 +459,23 @@ TEST_F(memcalls, set_mempolicy)
 	EXPECT_EQ(0, wrong(self->addr, self->length, 1));
 	EXPECT_OK(syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0));
 	syscall(SYS_migrate_pages, 0, 64, &node0, &node0);
+}
+
+TEST_F(memcalls, set_mempolicy_home_node)
+{
+	char *low = mmap(self->addr - PAGE, PAGE, RW,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	unsigned long node0 = 1;
+
+	ASSERT_EQ(self->addr - PAGE, low);
+	if (syscall(SYS_mbind, low, PAGE, MPOL_BIND, &node0, 64, 0))
+		SKIP(return, "no mbind: %m");
+	/* It is for mappings with a policy of their own. */
+	EACH_PLACE(false, EXPECT_ERR(ENOENT, syscall(__NR_set_mempolicy_home_node, at, length, 0,
+						     0)));
+	/* One before it has that. */
+	EXPECT_OK(syscall(__NR_set_mempolicy_home_node, low, PAGE + SLOT, 0, 0));
+	ASSERT_OK(munmap(low, PAGE));
 }
 
 TEST_F(memcalls, KSM_of_the_whole_process)

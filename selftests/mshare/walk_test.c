@@ -6,6 +6,7 @@
 
 #include <linux/fs.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -120,23 +121,30 @@ TEST_F(walk, smaps_rollup)
 	EXPECT_LE(self->length, one);
 }
 
+/* The line of numa_maps of a mapping, and its pages on all nodes; from malloc(). */
+static char *numa_maps(const char *addr, unsigned long *pages)
+{
+	char *text = slurp("/proc/self/numa_maps"), want[32], *line, *at;
+
+	snprintf(want, sizeof(want), "%lx ", (unsigned long)addr);
+	line = strstr(text, want);
+	line = strndup(line ? line : "", line ? strcspn(line, "\n") : 0);
+	*pages = 0;
+	for (at = strstr(line, " N"); at; at = strstr(at + 1, " N"))
+		*pages += strtoul(strchr(at, '=') + 1, NULL, 10);
+	free(text);
+	return line;
+}
+
 TEST_F(walk, numa_maps)
 {
-	char *text = slurp("/proc/self/numa_maps"), want[32], *line, *end;
-	unsigned long pages = 0;
+	unsigned long pages;
+	char *text = numa_maps(self->addr, &pages), *line;
 
-	snprintf(want, sizeof(want), "%lx ", (unsigned long)self->addr);
-	line = strstr(text, want);
-	ASSERT_NE(NULL, line);
-	end = strchr(line, '\n');
-	*end = 0;
-	line = strstr(line, " dirty=");
+	line = strstr(text, " dirty=");
 	ASSERT_NE(NULL, line);
 	EXPECT_EQ(self->length / PAGE, strtoul(line + strlen(" dirty="), NULL, 10));
 	EXPECT_TRUE(!!strstr(line, " kernelpagesize_kB=4"));
-	/* The sum over all nodes. */
-	for (line = strstr(line, " N"); line; line = strstr(line + 1, " N"))
-		pages += strtoul(strchr(line, '=') + 1, NULL, 10);
 	EXPECT_EQ(self->length / PAGE, pages);
 	free(text);
 }
@@ -169,6 +177,84 @@ TEST_F(walk, pagemap)
 	EXPECT_NE(0, entry[0] & PM_FRAME);
 	close(pagemap);
 	ASSERT_OK(mshare_detach(second, 0));
+}
+
+FIXTURE(frames) {
+	uint64_t pages, *entry, *other;
+	char *addr;
+};
+
+FIXTURE_VARIANT(frames) {
+	int flags;
+	bool thp;
+};
+
+FIXTURE_VARIANT_ADD(frames, small_pages) { };
+FIXTURE_VARIANT_ADD(frames, transparent_huge_pages) { .thp = true };
+FIXTURE_VARIANT_ADD(frames, huge_pages) { .flags = MFD_HUGETLB };
+
+/* A file that is present in a region, and what the page map says of an ordinary mapping. */
+FIXTURE_SETUP(frames)
+{
+	uint64_t size = 2 * HUGE, i;
+	int file, fd;
+	char *plain;
+
+	if (variant->flags && !huge_pages(HUGE, 2))
+		SKIP(return, "no huge pages of 2 MiB");
+	if (variant->thp && !shmem_thp())
+		SKIP(return, NO_THP);
+	file = memfd(size, variant->flags);
+	ASSERT_LE(0, file);
+	self->addr = file_region(&fd, file, size);
+	ASSERT_NE(NULL, self->addr);
+	if (variant->thp)
+		ASSERT_OK(mshare_advise(fd, 0, size, MADV_HUGEPAGE, 0));
+	fill(self->addr, size, 1);
+	EXPECT_EQ(variant->thp ? size : 0, smaps(self->addr, "ShmemPmdMapped"));
+	plain = mmap(NULL, size, RW, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, plain);
+	ASSERT_EQ(0, wrong(plain, size, 1));
+	self->pages = size / PAGE;
+	self->entry = calloc(self->pages, sizeof(*self->entry));
+	self->other = calloc(self->pages, sizeof(*self->other));
+	ASSERT_TRUE(page_map(plain, self->other, self->pages));
+	/* Each is another. */
+	for (i = 1; i < self->pages; i++) {
+		ASSERT_NE(self->other[i - 1] & PM_FRAME, self->other[i] & PM_FRAME);
+	}
+}
+
+FIXTURE_TEARDOWN(frames)
+{
+}
+
+TEST_F(frames, are_those_of_an_ordinary_mapping)
+{
+	uint64_t i;
+
+	ASSERT_TRUE(page_map(self->addr, self->entry, self->pages));
+	for (i = 0; i < self->pages; i++) {
+		ASSERT_NE(0, self->entry[i] & PM_FRAME);
+		ASSERT_EQ(self->other[i] & PM_FRAME, self->entry[i] & PM_FRAME);
+	}
+}
+
+TEST_F(frames, are_for_an_administrator_only)
+{
+	IN_CHILD({
+		uint64_t i;
+
+		CHILD_CHECK(!setresgid(65534, 65534, 65534) && !setresuid(65534, 65534, 65534));
+		/* So that it may open files of its own in /proc. */
+		CHILD_CHECK(!prctl(PR_SET_DUMPABLE, 1));
+		CHILD_CHECK(page_map(self->addr, self->entry, self->pages));
+		for (i = 0; i < self->pages; i++) {
+			CHILD_CHECK((self->entry[i] & (PM_PRESENT | PM_FILE)) ==
+				    (PM_PRESENT | PM_FILE));
+			CHILD_CHECK(!(self->entry[i] & PM_FRAME));
+		}
+	});
 }
 
 static int scan(char *addr, uint64_t length, uint64_t flags, struct page_region *found,
@@ -346,6 +432,8 @@ TEST(an_empty_attachment_is_looked_through_at_once)
 {
 	static const char *const files[] = { "smaps", "smaps_rollup", "numa_maps" };
 	int fd = region(SLOT), i;
+	uint64_t some = 4 * GIB / PAGE;
+	unsigned char *vec = malloc(some);
 	struct page_region found[1];
 	struct pm_scan_arg arg;
 	char *addr, path[64];
@@ -365,15 +453,106 @@ TEST(an_empty_attachment_is_looked_through_at_once)
 	EXPECT_EQ(PAGE, smaps(addr, "Rss"));
 	EXPECT_EQ(1, scan(addr, SLOT, 0, found, 1, &arg));
 	EXPECT_EQ((uint64_t)addr + SLOT - PAGE, found[0].start);
+	/* mincore() asks the file for each page: here only for some. */
+	ASSERT_OK(mincore(addr + SLOT - some * PAGE, some * PAGE, vec));
+	EXPECT_EQ(vec + some - 1, memchr(vec, 1, some));
+	free(vec);
 	/* Page by page it would be 134 million times five. */
 	EXPECT_GE(30, time(NULL) - start);
+	ASSERT_OK(mshare_detach(addr, 0));
+}
+
+TEST(pages_of_a_file_on_disk_are_shared_among_attachments)
+{
+	uint64_t size = 8 * MIB;
+	int fd = region(GIB), file = ext4_file(size);
+	long long before, one, two;
+	char *addr, *second;
+
+	ASSERT_LE(0, fd);
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	ASSERT_EQ(0, map_file(fd, 0, size, RW, file));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	before = smaps(NULL, "Pss_File");
+	fill(addr, size, 1);
+	one = smaps(NULL, "Pss_File");
+	EXPECT_EQ(size, smaps(addr, "Pss"));
+	second = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, second);
+	two = smaps(NULL, "Pss_File");
+	EXPECT_EQ(size / 2, smaps(addr, "Pss"));
+	EXPECT_EQ(size / 2, smaps(second, "Pss"));
+	/* Half in the one and half in the other, and our program has some. */
+	EXPECT_LE(before + 7 * MIB, one);
+	EXPECT_GE(before + 9 * MIB, one);
+	EXPECT_LE(before + 7 * MIB, two);
+	EXPECT_GE(before + 9 * MIB, two);
+	ASSERT_OK(mshare_detach(second, 0));
+	ASSERT_OK(mshare_detach(addr, 0));
+}
+
+TEST(a_giant_page_is_seen)
+{
+	uint64_t n = GIB / PAGE + 1, *entry = calloc(n, sizeof(*entry)), i;
+	uint64_t categories = PAGE_IS_PRESENT | PAGE_IS_FILE | PAGE_IS_HUGE;
+	struct page_region found[2] = {};
+	struct pm_scan_arg arg;
+	unsigned char *vec = malloc(n);
+	int fd = region(2 * GIB);
+	char *addr, *second;
+	unsigned long pages;
+
+	ASSERT_LE(0, fd);
+	if (!huge_pages(GIB, 1))
+		SKIP(return, "no huge page of 1 GiB (boot with hugepagesz=1G hugepages=1)");
+	ASSERT_EQ(0, map_obj(fd, 0, GIB, RW, ANON | MAP_HUGETLB | MAP_HUGE_1GB, -1, 0));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	addr[GIB - 1] = 1;
+
+	EXPECT_EQ(GIB, smaps(addr, "Shared_Hugetlb"));
+	EXPECT_EQ(0, smaps(addr, "Private_Hugetlb"));
+	EXPECT_EQ(0, smaps(addr, "Rss"));
+	second = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, second);
+	EXPECT_EQ(GIB, smaps(second, "Shared_Hugetlb"));
+	ASSERT_OK(mshare_detach(second, 0));
+	free(numa_maps(addr, &pages));
+	EXPECT_EQ(GIB / PAGE, pages);
+
+	ASSERT_TRUE(page_map(addr, entry, n));
+	EXPECT_NE(0, entry[0] & PM_FRAME);
+	EXPECT_EQ(0, (entry[0] & PM_FRAME) % (GIB / PAGE));
+	for (i = 0; i < n; i++) {
+		ASSERT_EQ(i < GIB / PAGE ? PM_PRESENT | PM_FILE : 0,
+			  entry[i] & (PM_PRESENT | PM_FILE));
+		ASSERT_EQ(i < GIB / PAGE ? (entry[0] & PM_FRAME) + i : 0, entry[i] & PM_FRAME);
+	}
+
+	ASSERT_EQ(1, scan(addr, SLOT, 0, found, 2, &arg));
+	EXPECT_EQ((uint64_t)addr, found[0].start);
+	EXPECT_EQ((uint64_t)addr + GIB, found[0].end);
+	EXPECT_EQ(categories, found[0].categories);
+	/* From its middle to its middle. */
+	ASSERT_EQ(1, scan(addr + 3 * PAGE, HUGE, 0, found, 2, &arg));
+	EXPECT_EQ((uint64_t)addr + 3 * PAGE, found[0].start);
+	EXPECT_EQ((uint64_t)addr + 3 * PAGE + HUGE, found[0].end);
+
+	memset(vec, 0xff, n);
+	ASSERT_OK(mincore(addr, n * PAGE, vec));
+	EXPECT_EQ(NULL, memchr(vec, 0, GIB / PAGE));
+	EXPECT_EQ(0, vec[GIB / PAGE]);
+	free(vec);
+	free(entry);
 	ASSERT_OK(mshare_detach(addr, 0));
 }
 
 TEST(swap_is_seen)
 {
 	int fd = region(GIB), file = ext4_file(MIB), loop, i;
-	char *addr, dev[32];
+	char *addr, *second, dev[32];
 
 	ASSERT_LE(0, fd);
 	if (file < 0)
@@ -395,6 +574,14 @@ TEST(swap_is_seen)
 	EXPECT_EQ(0, smaps(addr, "Rss"));
 	EXPECT_EQ(MIB, smaps(addr, "Swap"));
 	EXPECT_EQ(stat_of(fd).swapped, smaps(addr, "Swap"));
+	/* As of any shared memory: who has a part of it is not known. */
+	EXPECT_EQ(0, smaps(addr, "SwapPss"));
+	second = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, second);
+	EXPECT_EQ(MIB, smaps(addr, "Swap"));
+	EXPECT_EQ(MIB, smaps(second, "Swap"));
+	EXPECT_EQ(0, smaps(second, "SwapPss"));
+	ASSERT_OK(mshare_detach(second, 0));
 	EXPECT_EQ(0, wrong(addr, 2 * MIB, 1));
 	EXPECT_EQ(0, smaps(addr, "Swap"));
 	ASSERT_OK(mshare_detach(addr, 0));

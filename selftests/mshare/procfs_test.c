@@ -176,36 +176,60 @@ TEST(perf_sees_no_mmap_events_of_objects)
 	EXPECT_EQ(head, ring->data_head);
 }
 
-TEST(perf_sees_faults_at_the_addresses_of_the_guest)
+/* An access to a page that is not there is one fault of that kind, at its address. */
+static void perf_sees_a_fault(struct __test_metadata *_metadata, uint64_t kind, char *addr)
 {
 	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr),
-		.config = PERF_COUNT_SW_PAGE_FAULTS_MIN,
+		.type = PERF_TYPE_SOFTWARE, .size = sizeof(attr), .config = kind,
 		.sample_period = 1, .sample_type = PERF_SAMPLE_ADDR,
 	};
-	int event = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0), fd = region(GIB);
+	int event = syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
 	struct { struct perf_event_header header; uint64_t addr; } *sample;
 	struct perf_event_mmap_page *ring;
 	uint64_t head;
-	char *addr;
 
 	if (event < 0)
 		SKIP(return, "no perf events: %m");
 	ring = mmap(NULL, 9 * PAGE, RW, MAP_SHARED, event, 0);
 	ASSERT_NE(MAP_FAILED, ring);
-	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, map_anon(fd, 0, MIB, RW));
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
 	head = ring->data_head;
 	addr[5 * PAGE + 1] = 1;
 	ASSERT_EQ(head + sizeof(*sample), ring->data_head);
 	sample = (void *)((char *)ring + ring->data_offset + head);
 	EXPECT_EQ(PERF_RECORD_SAMPLE, sample->header.type);
 	EXPECT_EQ((uintptr_t)(addr + 5 * PAGE + 1), sample->addr);
+	ASSERT_OK(munmap(ring, 9 * PAGE));
+	close(event);
+}
+
+TEST(perf_sees_faults_at_the_addresses_of_the_guest)
+{
+	int fd = region(GIB);
+	char *addr = attached(fd, 0, MIB);
+
+	ASSERT_NE(NULL, addr);
+	perf_sees_a_fault(_metadata, PERF_COUNT_SW_PAGE_FAULTS_MIN, addr);
 	ASSERT_OK(mshare_detach(addr, 0));
 	close(fd);
-	close(event);
+}
+
+TEST(perf_sees_faults_that_read_from_disk_there_too)
+{
+	int file = ext4_file(MIB), fd;
+	char *addr;
+
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	/* On the disk, and no longer in the page cache. */
+	ASSERT_EQ(1, pwrite(file, "x", 1, 5 * PAGE));
+	ASSERT_OK(fsync(file));
+	ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
+	addr = file_region(&fd, file, MIB);
+	ASSERT_NE(NULL, addr);
+	perf_sees_a_fault(_metadata, PERF_COUNT_SW_PAGE_FAULTS_MAJ, addr);
+	EXPECT_EQ('x', addr[5 * PAGE]);
+	ASSERT_OK(mshare_detach(addr, 0));
+	close(fd);
 }
 
 /* The score is in thousandths of the memory of the machine, two thirds of them. */

@@ -15,6 +15,7 @@
 #define PAGES	16
 /* What a process of the test of balancing has for itself. */
 #define OWN_PAGES	512
+#define BALANCING	"/proc/sys/kernel/numa_balancing"
 
 FIXTURE(numa) {
 	int fd, file;
@@ -36,6 +37,8 @@ FIXTURE_SETUP(numa)
 
 	if (access("/sys/devices/system/node/node3", F_OK))
 		SKIP(return, "needs 4 NUMA nodes (numa=fake=4)");
+	/* Left on by the test of it, it moves pages to who reads the ordinary mapping. */
+	write_text(BALANCING, "0");
 	/* As many on each node as the object has. */
 	if (variant->hugetlb && !huge_pages(HUGE, NODES * PAGES))
 		SKIP(return, "no huge pages of 2 MiB");
@@ -277,7 +280,6 @@ static void works_from_afar(volatile uint64_t *word, char *own, char *addr, uint
 
 TEST_F(numa, balancing_leaves_it_alone)
 {
-	static const char sysctl[] = "/proc/sys/kernel/numa_balancing";
 	static const char scan[] = "/sys/kernel/debug/sched/numa_balancing/";
 	long long hints = file_key("/proc/vmstat", "numa_pte_updates ");
 	unsigned int cpu, home;
@@ -286,7 +288,7 @@ TEST_F(numa, balancing_leaves_it_alone)
 	char path[96], *own;
 	pid_t pid;
 
-	if (!write_text(sysctl, "1"))
+	if (!write_text(BALANCING, "1"))
 		SKIP(return, "no NUMA balancing");
 	sprintf(path, "%sscan_period_min_ms", scan);
 	EXPECT_TRUE(write_text(path, "20"));

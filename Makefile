@@ -32,7 +32,8 @@ help:
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
 	@echo 'make model        does the TLB protocol hold in every order? With spin, minutes'
 	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
-	@echo 'make check-long   mutate, stress and shuffle'
+	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
+	@echo 'make check-long   mutate, stress, shuffle and writeback'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
@@ -185,12 +186,19 @@ shuffle: kernel-debug tests
 			--append hugepagesz=1G --append hugepages=1" \
 		env MST_SEED=$(SEED) sh build/selftests/run_tests.sh build/selftests all
 
+# No lost write in so many rounds, on the fast kernel.
+ROUNDS ?= 100000
+writeback: kernel tests
+	@selftests/vm/long fast/writeback-$(ROUNDS) $(SEED) "--timeout 10800" \
+		env ROUNDS=$(ROUNDS) MST_TIMEOUT=10800 \
+		sh build/selftests/run_tests.sh build/selftests writeback_test
+
 # The TLB protocol as a model, every configuration.
 model: deps
 	@selftests/model/run
 
 # What is too long for make check, one line a run in selftests/results.tsv.
-check-long: mutate stress shuffle
+check-long: mutate stress shuffle writeback
 
 KERNEL = build/bzImage
 shell: deps
@@ -200,4 +208,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres postgres deb-tools deb check-deb lint mutate stress shuffle model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres postgres deb-tools deb check-deb lint mutate stress shuffle writeback model check-long clean install uninstall check-lib

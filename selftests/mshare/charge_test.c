@@ -350,4 +350,36 @@ TEST_F(charge, a_cgroup_that_was_removed_goes_with_the_region)
 	EXPECT_OK(rmdir(base));
 }
 
+/* The core lets who is above a limit reclaim from its own cgroup: that is another one. */
+TEST(memory_high_of_the_creator_makes_strangers_reclaim)
+{
+	const uint64_t size = 64 * MIB, high = 16 * MIB;
+	int fd, file = ext4_file(size);
+	char dir[64], *addr;
+	uint64_t at;
+
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	if (!cgroup_make(dir, sizeof(dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	fd = cgroup_region(dir, GIB);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_file(fd, 0, size, PROT_READ, file));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	ASSERT_TRUE(write_number(cgroup_file(dir, "memory.high"), high));
+	for (at = 0; at < size; at += PAGE)
+		ASSERT_EQ(0, *(volatile char *)(addr + at));
+	/* By a worker, so a little later. */
+	EXPECT_TRUE(BECOMES(read_number(cgroup_file(dir, "memory.current")) < 2 * high)) {
+		TH_LOG("%lld bytes", read_number(cgroup_file(dir, "memory.current")));
+	}
+	EXPECT_LT(0, file_key(cgroup_file(dir, "memory.events"), "high "));
+	ASSERT_OK(mshare_detach(addr, 0));
+	close(fd);
+	close(file);
+	EXPECT_EQ(0, settled());
+	EXPECT_OK(rmdir(dir));
+}
+
 TEST_HARNESS_MAIN

@@ -19,6 +19,7 @@
 
 #define PM_PRESENT	(1ULL << 63)
 #define PM_FILE		(1ULL << 61)
+#define PM_EXCLUSIVE	(1ULL << 56)
 #define PM_FRAME	((1ULL << 55) - 1)
 
 #ifndef PAGEMAP_SCAN
@@ -586,6 +587,61 @@ TEST(swap_is_seen)
 	EXPECT_EQ(0, smaps(addr, "Swap"));
 	ASSERT_OK(mshare_detach(addr, 0));
 	EXPECT_OK(swapoff(dev));
+}
+
+/* It is shared, however many have it attached: smaps say so, too. */
+TEST(no_page_of_a_region_is_exclusive)
+{
+	uint64_t entries[16];
+	char *addr, *own;
+	int fd, i;
+
+	addr = filled_region(&fd, 0, 16 * PAGE);
+	ASSERT_NE(NULL, addr);
+	ASSERT_TRUE(page_map(addr, entries, 16));
+	for (i = 0; i < 16; i++)
+		EXPECT_EQ(PM_PRESENT, entries[i] & (PM_PRESENT | PM_EXCLUSIVE));
+	own = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, own);
+	*own = 1;
+	ASSERT_TRUE(page_map(own, entries, 1));
+	EXPECT_EQ(PM_PRESENT | PM_EXCLUSIVE, entries[0] & (PM_PRESENT | PM_EXCLUSIVE));
+}
+
+/* Lines of a dump that begin in the range and show what is mapped for user space. */
+static int dumped(const char *dump, const char *addr, uint64_t length)
+{
+	const char *line = dump, *end;
+	int count = 0;
+
+	for (; line && (end = strchr(line, '\n')); line = end + 1) {
+		uint64_t start = strtoull(line, NULL, 16);
+		const char *user = strstr(line, " USR ");
+
+		if (start - (uintptr_t)addr < length && user && user < end)
+			count++;
+	}
+	return count;
+}
+
+/* Its tables may be freed while the locks of the process are held. */
+TEST(a_dump_of_page_tables_ends_at_an_attachment)
+{
+	char *addr, *own, *dump;
+	int fd;
+
+	addr = filled_region(&fd, 0, 16 * PAGE);
+	ASSERT_NE(NULL, addr);
+	own = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, own);
+	*own = 1;
+	dump = slurp("/sys/kernel/debug/page_tables/current_kernel");
+	if (!dump)
+		SKIP(return, "page tables cannot be dumped");
+	EXPECT_LT(0, dumped(dump, (char *)((uintptr_t)own & -HUGE), HUGE));
+	EXPECT_EQ(0, dumped(dump, addr, SLOT));
+	free(dump);
+	EXPECT_EQ(0, wrong(addr, 16 * PAGE, 1));
 }
 
 TEST_HARNESS_MAIN

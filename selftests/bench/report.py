@@ -44,9 +44,9 @@ NOTES = {
     4: "One call for mshare and for threads; a message to each process, its mprotect(2) and its "
        "answer for the others. Huge pages: from 2 MiB on.",
     5: "Instructions a page. Two nodes for migrate, ext4 for reclaim.",
-    6: "A file on ext4; where it does not fit, memory.max is half of it. Instructions are "
-       "the processor time of all readers, a MiB read. io_uring reads with O_DIRECT what does not "
-       "fit. `time` is that of mmap divided by the way's, alternating in one guest: above 1 is "
+    6: "A file on ext4; where it does not fit, memory.max is half of it, which page cache and "
+       "page tables fill: there is no figure of it. Instructions are the processor time of all "
+       "readers, a MiB read. io_uring reads with O_DIRECT what does not fit. `time` is that of mmap divided by the way's, alternating in one guest: above 1 is "
        "faster.",
     7: "`unpatched` is the kernel as packaged, `off` ours without CONFIG_MSHARE, `on` with it.",
 }

@@ -141,6 +141,7 @@ static void counts(const char *what, int n, uint64_t bytes)
 		       (double)median(instructions, ROUNDS) * MIB / n / bytes,
 		       "instructions");
 		snprintf(name, sizeof(name), "%s: memory used", what);
+		/* Else it is memory.max, but for io_uring, which has buffers only. */
 		if (fits)
 			report(6, name, name_of(way), bytes, n, r.memory, "count");
 	}

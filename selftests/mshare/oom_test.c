@@ -233,6 +233,82 @@ TEST(holders_die_when_the_machine_is_full)
 	holders_die(_metadata, "");
 }
 
+/* Below where regions are: a process lets go of what is there before it does of them. */
+#define LOW		((char *)0x100000000000)
+#define MAPPINGS	20000
+
+/*
+ * Between the time when a process that was killed counts as done, its own memory being
+ * free, and that when it lets go of its region, nobody else is to be killed.
+ */
+TEST(a_holder_that_takes_long_to_end_is_waited_for)
+{
+	volatile int *go = shared_page(), *ready = shared_page(), *laps = shared_page();
+	long long kills = file_key("/proc/vmstat", "oom_kill");
+	time_t end = time(NULL) + 20;
+	pid_t holder, bystander;
+	char dir[64];
+	int fd, i, lap;
+
+	if (!cgroup_make(dir, sizeof(dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	ASSERT_TRUE(write_text(cgroup_file(dir, "memory.swap.max"), "0"));
+	ASSERT_TRUE(write_number(cgroup_file(dir, "memory.max"), 64 * MIB));
+	fd = cgroup_region(dir, GIB);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_obj(fd, 0, GIB, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+	holder = fork();
+	ASSERT_LE(0, holder);
+	if (!holder) {
+		char *addr = mshare_attach(fd, NULL, 0);
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+		CHILD_CHECK(addr != MAP_FAILED && addr > LOW && !close(fd));
+		CHILD_CHECK(mmap(LOW, MAPPINGS * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
+				 MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == LOW);
+		/* Debug kernels look at all of them each time: some will do. */
+		for (i = 1; i < MAPPINGS && time(NULL) < end; i += 2)
+			CHILD_CHECK(!mprotect(LOW + i * PAGE, PAGE, PROT_READ));
+		*ready = 1;
+		while (!*go)
+			sleep_ms(1);
+		for (uint64_t at = 0; ; at = (at + PAGE) % GIB)
+			((volatile char *)addr)[at] = 1;
+	}
+	bystander = fork();
+	ASSERT_LE(0, bystander);
+	if (!bystander) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		CHILD_CHECK(!close(fd) && write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+		for (;;) {
+			char *own = mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+			CHILD_CHECK(own != MAP_FAILED);
+			memset(own, 1, MIB);
+			CHILD_CHECK(!munmap(own, MIB));
+			++*laps;
+		}
+	}
+	ASSERT_OK(close(fd));
+	ASSERT_TRUE(await(ready));
+	ASSERT_TRUE(BECOMES(*laps));
+	/* What tests before this have let go of is forgotten. */
+	sleep_ms(2500);
+	*go = 1;
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(holder));
+	EXPECT_EQ(0, settled());
+	lap = *laps;
+	EXPECT_TRUE(BECOMES(*laps > lap + 1 || waitpid(bystander, NULL, WNOHANG)));
+	EXPECT_LT(lap + 1, *laps) {
+		TH_LOG("a process without an attachment was killed");
+	}
+	EXPECT_EQ(kills + 1, file_key("/proc/vmstat", "oom_kill"));
+	kill(bystander, SIGKILL);
+	wait_for(bystander);
+	EXPECT_OK(rmdir(dir));
+}
+
 static void on_bus(int sig)
 {
 	_exit(0);

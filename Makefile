@@ -14,6 +14,7 @@ PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl
 CONFIGS := kernel/configs
 # An empty series leaves a kernel without our Kconfig.
 WITHOUT = $(if $(shell grep -v '^\#' kernel/series),,--without MSHARE)
+SYMBOLS_CONFIG = $(if $(SYMBOLS),$(CONFIGS)/symbols.config)
 # A mutated kernel must not pass for the real one.
 OUT = build$(if $(MUTATION),/mutations/$(MUTATION))
 WARN = if [ -s build/warning ]; then cat build/warning; fi
@@ -49,7 +50,7 @@ help:
 	@echo 'make deps         installs the Debian packages that all this needs'
 	@echo 'make clean        removes build/'
 	@echo 'Variables: JOBS=n, MUTATION=name (selftests/mutations/), LINUX_TARBALL=file,'
-	@echo '           CCACHE_DIR=dir, LIST=.. SUITES=".." for make suite'
+	@echo '           CCACHE_DIR=dir, SYMBOLS=1 (debug info), LIST=.. SUITES=".." for make suite'
 
 # Only asks dpkg when everything is there.
 deps:
@@ -65,12 +66,12 @@ deps:
 
 kernel: deps
 	@kernel/prepare
-	@kernel/build $(WITHOUT) build/src fast $(OUT) $(CONFIGS)/base.config $(CONFIGS)/fast.config
+	@kernel/build $(WITHOUT) build/src fast $(OUT) $(CONFIGS)/base.config $(CONFIGS)/fast.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
 kernel-debug: deps
 	@kernel/prepare
-	@kernel/build $(WITHOUT) build/src debug $(OUT)/debug $(CONFIGS)/base.config $(CONFIGS)/debug.config
+	@kernel/build $(WITHOUT) build/src debug $(OUT)/debug $(CONFIGS)/base.config $(CONFIGS)/debug.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
 kernel-base: deps

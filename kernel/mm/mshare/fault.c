@@ -115,11 +115,12 @@ static void mshare_unlock_guest(struct mshare_guest *guest)
 }
 
 /**
- * __mshare_fault_unlock - A fault is about to drop its lock of a host mm.
+ * __mshare_fault_unlock - A fault has dropped its lock of a host mm.
  * @host: The host mm.
  *
  * It is going to sleep: the lock of the guest goes too.  That was what kept the
- * region, until the fault is over a reference to the mm does.
+ * region and its objects, so it goes after the object's, whose lock word is in
+ * an object.  Until the fault is over a reference to the mm keeps the region.
  */
 void __mshare_fault_unlock(struct mm_struct *host)
 {

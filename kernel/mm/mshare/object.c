@@ -3,7 +3,6 @@
  * mshare - objects: how they get into a region
  */
 #include <linux/hugetlb.h>
-#include <linux/khugepaged.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
 #include <linux/mman.h>
@@ -145,58 +144,6 @@ static struct vm_area_struct *mshare_build_vma(struct mshare_region *region,
 	return vma;
 }
 
-/*
- * Puts @vma in the place of what is there.  What can fail comes first; then the
- * old translations go while the old VMAs are still in the tree, where rmap
- * finds them.  Faults wait for the locks of the VMAs and of the host mm, and
- * see either the old object or the new one.
- */
-static int mshare_insert_vma(struct vm_area_struct *vma)
-{
-	unsigned long start = vma->vm_start, end = vma->vm_end;
-	struct mm_struct *mm = vma->vm_mm;
-	struct vm_area_struct *old;
-	struct vma_munmap_struct vms;
-	struct maple_tree mt_detach;
-	struct ma_state mas_detach;
-	struct vma_iterator vmi;
-	int err;
-
-	vma_iter_init(&vmi, mm, start);
-	mmap_assert_write_locked(mm);
-	old = vma_find(&vmi, end);
-	init_vma_munmap(&vms, &vmi, old, start, end, NULL, false);
-	if (old) {
-		mt_init_flags(&mt_detach, vmi.mas.tree->ma_flags & MT_FLAGS_LOCK_MASK);
-		mt_on_stack(mt_detach);
-		mas_init(&mas_detach, &mt_detach, 0);
-		err = vms_gather_munmap_vmas(&vms, &mas_detach);
-		if (err)
-			return err;
-	} else {
-		vma_iter_next_rewind(&vmi, NULL);
-	}
-	vma_iter_config(&vmi, start, end);
-	err = vma_iter_prealloc(&vmi, vma);
-	if (err) {
-		vms_abort_munmap_vmas(&vms, &mas_detach);
-		return err;
-	}
-	vms_clean_up_area(&vms, &mas_detach);
-
-	vma_start_write(vma);
-	vma_iter_store(&vmi, vma);
-	mm->map_count++;
-	vma_link_file(vma);
-	khugepaged_enter_vma(vma, vma->vm_flags);
-	if (old)
-		vms_complete_munmap_vmas(&vms, &mas_detach);
-	vm_stat_account(mm, vma->vm_flags, vma_pages(vma));
-	vm_flags_set(vma, VM_SOFTDIRTY);
-	vma_set_page_prot(vma);
-	return 0;
-}
-
 /* Finds the lowest free @length bytes at a multiple of @align. */
 static unsigned long mshare_find_offset(const struct mshare_region *region, u64 length,
 					unsigned long align)
@@ -321,7 +268,7 @@ static long mshare_map_locked(struct mshare_region *region, struct file *file,
 			       args->fd_offset >> PAGE_SHIFT);
 	if (IS_ERR(vma))
 		return PTR_ERR(vma);
-	err = mshare_insert_vma(vma);
+	err = vma_insert_over(vma);
 	if (err) {
 		mshare_discard_vma(vma);
 		return err;

@@ -83,6 +83,7 @@ unsigned long mshare_attachments(const struct vm_area_struct *vma);
 
 /* mm/madvise.c, mm/mlock.c, mm/mmu_notifier.c */
 bool mshare_in_range(struct mm_struct *mm, unsigned long start, unsigned long end);
+int mshare_get_own_page(unsigned long start, struct page **page);
 bool mshare_attached(struct mm_struct *mm);
 unsigned long mshare_total_vm(struct mm_struct *mm);
 
@@ -170,6 +171,11 @@ static inline bool mshare_in_range(struct mm_struct *mm, unsigned long start,
 				   unsigned long end)
 {
 	return false;
+}
+
+static inline int mshare_get_own_page(unsigned long start, struct page **page)
+{
+	return get_user_pages_fast(start, 1, 0, page);
 }
 
 static inline bool mshare_attached(struct mm_struct *mm)

@@ -135,3 +135,28 @@ unsigned long mshare_attachments(const struct vm_area_struct *vma)
 {
 	return max(1, atomic_long_read(&mshare_vma_region(vma)->attachments));
 }
+
+/**
+ * mshare_get_own_page - Get a page that a memory error is to be injected into.
+ * @start: An address of @current, whose mmap_lock is not held.
+ * @page: Becomes the page, with a reference.
+ *
+ * The pages behind an attachment are everybody's.  Faulting in may wait for
+ * userfaultfd, and a region may be attached meanwhile: who looks before the lock
+ * is dropped sees nothing of it.
+ *
+ * Return: 1, or an error as of get_user_pages().
+ */
+int mshare_get_own_page(unsigned long start, struct page **page)
+{
+	struct mm_struct *mm = current->mm;
+	int ret = get_user_pages_fast(start, 1, 0, page);
+
+	if (ret != 1)
+		return ret;
+	put_page(*page);
+	mmap_read_lock(mm);
+	ret = mshare_at(mm, start) ? -EINVAL : get_user_pages(start, 1, 0, page);
+	mmap_read_unlock(mm);
+	return ret;
+}

@@ -25,6 +25,8 @@ help:
 	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
 	@echo 'make bench-postgres  PostgreSQL with and without mshare run [QUICK=1]'
 	@echo 'make regress-postgres  its regression tests with and without mshare run'
+	@echo 'make regress-kselftest  the selftests of the kernel and of stress-ng, on the kernel'
+	@echo '                  without our patches and on ours'
 	@echo 'make check        the fast and the debug kernel, and every test on them [SEED=order]'
 	@echo 'make smoke        the fast kernel and the core tests only'
 	@echo 'make check-harness  does the harness notice kernels and tests that fail?'
@@ -150,6 +152,15 @@ regress-postgres: kernel tests
 	@sed -n 's/^# summary: //p' build/postgres-regress.tap
 	@$(WARN)
 
+# The kernel's own selftests and stress-ng's, on the kernel without our patches and ours.
+regress-kselftest: PACKAGES += libcap-dev libnuma-dev libfuse-dev stress-ng
+regress-kselftest: kernel kernel-base
+	@selftests/lib/kselftest-get build/kselftest
+	@set -o pipefail; selftests/lib/kselftest build/kselftest build/check/kselftest \
+		build/base.bzImage build/bzImage | tee build/kselftest.tap | selftests/vm/tap --min 5
+	@sed -n 's/^# summary: //p' build/kselftest.tap
+	@$(WARN)
+
 # Debian's packages, not installed.
 postgres: deps
 	@selftests/lib/postgres-get build/postgres
@@ -209,4 +220,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres postgres deb-tools deb check-deb lint mutate stress shuffle writeback model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress shuffle writeback model check-long clean install uninstall check-lib

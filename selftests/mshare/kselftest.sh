@@ -1,0 +1,46 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# Runs the kernel's own selftests and the stressors of stress-ng that are about memory
+# and processes in the guest, for selftests/lib/kselftest, which compares two kernels.
+# Prints what they print, and a last line: a stream that ends early must not pass for
+# a short one.
+#	kselftest.sh DIR [COLLECTION:TEST...]
+set -u
+export LC_ALL=C
+dir=${1:?usage: kselftest.sh DIR [COLLECTION:TEST...]}
+shift
+# They write beside themselves; the file system of the host is slow for that.
+cp -r "$dir" /dev/shm/kselftest || exit
+cd /dev/shm/kselftest || exit
+
+# Not those that are to bring the machine down, or that the guest has nothing for.
+stressors() {
+	stress-ng --class 'vm?' 2>&1 | sed -n "s/^class 'vm' stressors: //p" | tr ' ' '\n' |
+		grep -vxE 'bigheap|brk|stack|swap|watchdog'
+	printf '%s\n' clone daemon exec fork forkheavy memfd mincore numa null remap rmap \
+		tlb-shootdown vfork zero resources
+}
+
+args=() stress=()
+for test; do
+	case $test in
+	stress-ng:*) stress+=("${test#*:}") ;;
+	*) args+=(-t "$test") ;;
+	esac
+done
+# Guests are emulated: ten times the usual 45 s.
+if [ $# -eq 0 ] || [ ${#args[@]} -gt 0 ]; then
+	./run_kselftest.sh -o 450 "${args[@]}" 2>&1
+fi
+[ $# -gt 0 ] || mapfile -t stress < <(stressors)
+n=0
+for name in "${stress[@]}"; do
+	n=$((n + 1))
+	timeout 120 stress-ng --"$name" 2 -t 3 --verify --temp-path /tmp --stdout 2>&1 | sed 's/^/# /'
+	case ${PIPESTATUS[0]} in
+	0) echo "ok $n selftests: stress-ng: $name" ;;
+	3) echo "ok $n selftests: stress-ng: $name # SKIP" ;;
+	*) echo "not ok $n selftests: stress-ng: $name" ;;
+	esac
+done
+echo "kselftest: all were run"

@@ -88,7 +88,7 @@ static void children(bool exec)
 
 static void switches(void)
 {
-	if (!ping_pong(cost, TIMES, TRIPS))
+	if (!ping_pong(cost, TIMES, TRIPS, NULL))
 		err(1, "a byte through a pipe");
 	figure("2 switches and 4 calls");
 }

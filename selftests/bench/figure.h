@@ -25,9 +25,9 @@ static inline uint64_t median(uint64_t *values, int count)
 
 /*
  * COUNT times what a byte to another process and back costs, the mean of TRIPS;
- * false if that cannot be.
+ * false if that cannot be.  The other process does PREPARE first, if there is one.
  */
-static inline bool ping_pong(uint64_t *cost, int count, int trips)
+static inline bool ping_pong(uint64_t *cost, int count, int trips, void (*prepare)(void))
 {
 	int there[2], back[2], i, j;
 	char byte = 0;
@@ -39,6 +39,8 @@ static inline bool ping_pong(uint64_t *cost, int count, int trips)
 	if (pid < 0)
 		return false;
 	if (!pid) {
+		if (prepare)
+			prepare();
 		while (read(there[0], &byte, 1) == 1 && write(back[1], &byte, 1) == 1)
 			;
 		_exit(0);

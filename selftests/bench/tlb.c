@@ -5,7 +5,8 @@
  *	tlb ipis		IPIs for TLB flushes, per unmap of a page (4 CPUs)
  *	tlb instructions	cycles of the TSC per unmap of a page
  *	tlb faults		the same per page fault
- *	tlb switches		the same per round trip of a byte between two processes
+ *	tlb switches		the same per round trip of a byte between two processes,
+ *				which have no region, one, or N of them
  *
  * Under QEMU's -icount shift=0 the TSC counts instructions.  Each line of output
  * is WHAT, WAY, N and the figure, between tabs; instructions are medians.
@@ -226,22 +227,53 @@ static void faults_of(enum way way, const char *what, bool present)
 
 #define TRIPS	100
 #define BATCHES	101
+#define FEW_BATCHES	11
 
-static void switches(const char *name, bool guests)
+/* Up to what a process may have. */
+static const int region_counts[] = { 1, 50, 100, 200 };
+
+/* How many a process attaches. */
+static int regions;
+
+static void attach_regions(unsigned int flags)
+{
+	int i, fd;
+
+	for (i = 0; i < regions; i++) {
+		fd = region(GIB);
+		if (fd < 0 || mshare_attach(fd, NULL, flags) == MAP_FAILED)
+			err(1, "a region");
+		close(fd);
+	}
+}
+
+static void attach_own(void)
+{
+	attach_regions(0);
+}
+
+/* In a process of its own, whose attachments go with it. */
+static void switches(const char *name, int n, int batches, bool own)
 {
 	uint64_t cost[BATCHES];
-	int fd;
+	pid_t pid;
 
-	pin(0);
-	if (guests) {
-		fd = region(GIB);
-		if (fd < 0 || mshare_attach(fd, NULL, 0) == MAP_FAILED)
-			err(1, "a region");
-	}
-	if (!ping_pong(cost, BATCHES, TRIPS))
-		err(1, "a byte through a pipe");
-	printf("switches\t%s\t2\t%ju\n", name, (uintmax_t)median(cost, BATCHES));
 	fflush(stdout);
+	pid = fork();
+	if (pid < 0)
+		err(1, "fork");
+	if (pid) {
+		if (wait_for(pid))
+			exit(1);
+		return;
+	}
+	pin(0);
+	regions = n;
+	attach_regions(own ? MSHARE_ATTACH_DONTFORK : 0);
+	if (!ping_pong(cost, batches, TRIPS, own ? attach_own : NULL))
+		err(1, "a byte through a pipe");
+	printf("switches\t%s\t%d\t%ju\n", name, n, (uintmax_t)median(cost, batches));
+	exit(0);
 }
 
 /* In a session of its own, that ends with all its processes. */
@@ -269,6 +301,7 @@ int main(int argc, char **argv)
 	const char *what = argc == 2 ? argv[1] : "";
 	bool mshare = mshare_create(NULL, MSHARE_QUERY_ABI) >= 0;
 	enum way way;
+	int i;
 
 	ready = shared_page();
 	if (!strcmp(what, "ipis") || !strcmp(what, "instructions")) {
@@ -285,9 +318,13 @@ int main(int argc, char **argv)
 			faults_of(way, "first-touch", false);
 		}
 	} else if (!strcmp(what, "switches")) {
-		switches("others", false);
+		switches("others", 0, BATCHES, false);
 		if (mshare)
-			switches("guests", true);
+			switches("guests", 1, BATCHES, false);
+		for (i = 0; mshare && i < (int)(sizeof(region_counts) / sizeof(*region_counts)); i++) {
+			switches("same", region_counts[i], FEW_BATCHES, false);
+			switches("own", region_counts[i], FEW_BATCHES, true);
+		}
 	} else {
 		fprintf(stderr, "usage: tlb ipis|instructions|faults|switches\n");
 		return 2;

@@ -87,6 +87,21 @@ g=$(figure switches switches guests)
 echo "A byte to another process and back: $m, unpatched kernel $p, two guests $g (instructions)"
 must 'no guests: at most 0.3 % more than the unpatched kernel' "$p > 0 && $m > 0 && $m <= $p * 1.003"
 echo
+echo "The same between two guests with N regions attached: the same ones, or each its own"
+awk -F '\t' '
+$2 == "same" || $2 == "own" { if (!($3 in row)) order[++rows] = $3; row[$3]; cell[$3, $2] = $4 }
+END {
+	printf "%9s %12s %12s\n", "regions", "same", "own"
+	for (i = 1; i <= rows; i++)
+		printf "%9d %12s %12s\n", order[i], cell[order[i], "same"], cell[order[i], "own"]
+}' $out/switches
+for way in same own; do
+	a=$(figure switches switches $way 1) b=$(figure switches switches $way 50)
+	c=$(figure switches switches $way 200)
+	must "$way: what 200 cost more than one is at most 4.5 times that of 50" \
+		"$a > 0 && $b > $a && $c - $a <= 4.5 * ($b - $a)"
+done
+echo
 # What is in the function, not what runs: that is part of the round trip above.
 for k in "$kernel" "$base"; do
 	vmlinux=$(dirname "$(realpath "$k")")/vmlinux

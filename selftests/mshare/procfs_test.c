@@ -249,7 +249,7 @@ static void fill_region(struct __test_metadata *_metadata, int fd, uint64_t leng
 TEST(who_is_attached_has_all_of_the_region_in_the_oom_score)
 {
 	uint64_t length = meminfo("MemTotal:") * KIB / 16;
-	int fd = mshare_create("shared", 0), low;
+	int fd = mshare_create("shared", 0), low, other = region(GIB);
 	char *addr[2];
 
 	length -= length % PAGE;
@@ -261,9 +261,14 @@ TEST(who_is_attached_has_all_of_the_region_in_the_oom_score)
 	/* 1000 / 16 * 2 / 3 */
 	EXPECT_LE(low + 38, oom_score());
 	EXPECT_GE(low + 46, oom_score());
-	/* Twice in the process, once in the score; and each process has all of it. */
+	/*
+	 * Twice in the process, and others between that, once in the score; and each
+	 * process has all of it.
+	 */
+	ASSERT_NE(MAP_FAILED, mshare_attach(other, NULL, 0));
 	addr[1] = mshare_attach(fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, addr[1]);
+	ASSERT_NE(MAP_FAILED, mshare_attach(other, NULL, 0));
 	EXPECT_GE(low + 46, oom_score());
 	IN_CHILD(CHILD_CHECK(oom_score() >= low + 38));
 	ASSERT_OK(mshare_detach(addr[0], 0));

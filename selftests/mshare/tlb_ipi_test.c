@@ -260,8 +260,12 @@ TEST_F(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest)
 		stop(guest[cpu]);
 }
 
-/* A guest on CPU 1 wakes now and then, between times another process computes there. */
-TEST_F(ipi, an_unmap_interrupts_no_cpu_that_a_guest_has_left)
+/*
+ * A guest on CPU 1 wakes now and then, between times another process computes there,
+ * with OTHERS regions of its own.
+ */
+static void interrupts_no_cpu_that_was_left(struct __test_metadata *_metadata,
+					    FIXTURE_DATA(ipi) *self, int others)
 {
 	volatile int *laps = shared_page(), *turns = shared_page();
 	struct counts from, to;
@@ -289,6 +293,8 @@ TEST_F(ipi, an_unmap_interrupts_no_cpu_that_a_guest_has_left)
 	ASSERT_LE(0, other);
 	if (!other) {
 		CHILD_CHECK(!mshare_detach(self->at, 0) && pin(1));
+		for (i = 0; i < others; i++)
+			CHILD_CHECK(mshare_attach(region(GIB), NULL, 0) != MAP_FAILED);
 		alarm(280);
 		for (;;)
 			++*laps;
@@ -311,6 +317,16 @@ TEST_F(ipi, an_unmap_interrupts_no_cpu_that_a_guest_has_left)
 	EXPECT_EQ(0, to.ipis[1] - from.ipis[1]);
 	stop(guest);
 	stop(other);
+}
+
+TEST_F(ipi, an_unmap_interrupts_no_cpu_that_a_guest_has_left)
+{
+	interrupts_no_cpu_that_was_left(_metadata, self, 0);
+}
+
+TEST_F(ipi, an_unmap_interrupts_no_cpu_that_has_gone_to_a_guest_of_other_regions)
+{
+	interrupts_no_cpu_that_was_left(_metadata, self, 3);
 }
 
 /* P3: 64 MiB of a file, clean, mapped, and a guest that runs on CPU 1. */

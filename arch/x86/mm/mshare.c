@@ -122,8 +122,9 @@ static void mshare_assert_mask(struct mm_struct *guest, const struct mshare_set 
  */
 void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 {
-	unsigned int i, cpu = smp_processor_id();
+	unsigned int cpu = smp_processor_id(), i = 0, j = 0;
 	struct mshare_set *from, *to;
+	struct mm_struct *host;
 
 	/*
 	 * The idle task of a CPU that goes down: RCU does not wait for it any
@@ -135,9 +136,8 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 	from = mshare_set_of(prev);
 	to = mshare_set_of(next);
 	mshare_assert_mask(prev, from);
-	for (i = 0; from && i < from->nr; i++)
-		if (from->at[i].first && !mshare_set_has(to, from->at[i].host))
-			cpumask_clear_cpu(cpu, mm_cpumask(from->at[i].host));
+	while ((host = mshare_next_left(from, &i, to, &j)))
+		cpumask_clear_cpu(cpu, mm_cpumask(host));
 }
 
 /**
@@ -322,9 +322,9 @@ static void mshare_sync_cpu(void *info)
 }
 
 /*
- * A switch of processes compares two sets, with IRQs off, and a ranged flush is done
- * for each attachment.  And a set that must not fail to be allocated is to be an object
- * of a slab.
+ * A switch of processes reads two sets and the masks and generations of all their
+ * hosts, with IRQs off.  And a set that must not fail to be allocated is to be an
+ * object of a slab.
  */
 #define MSHARE_SET_MAX		200
 
@@ -337,16 +337,6 @@ static struct mshare_set *mshare_set_alloc(unsigned int nr, gfp_t gfp)
 	if (set)
 		set->id = atomic64_inc_return(&mshare_last_set);
 	return set;
-}
-
-static void mshare_set_add(struct mshare_set *set, const struct mshare_attachment *at)
-{
-	bool first = !mshare_set_has(set, at->host);
-	struct mshare_attachment *new = &set->at[set->nr++];
-
-	*new = *at;
-	new->first = first;
-	set->hosts += first;
 }
 
 static struct mshare_set *mshare_set_locked(struct mm_struct *guest)
@@ -377,7 +367,7 @@ int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
 		.host = host, .start = start, .end = end, .host_start = host_start,
 	};
 	struct mshare_set *old, *new;
-	unsigned int i, nr;
+	unsigned int nr;
 
 	/* Not the mmap_lock alone: withdrawing may have it for reading only. */
 	mutex_lock(&guest->context.lock);
@@ -388,9 +378,7 @@ int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
 		mutex_unlock(&guest->context.lock);
 		return -ENOMEM;
 	}
-	for (i = 0; i < nr; i++)
-		mshare_set_add(new, &old->at[i]);
-	mshare_set_add(new, &at);
+	mshare_set_fill(new, old, &at, nr);
 	rcu_assign_pointer(guest->context.mshare, new);
 	/*
 	 * A full barrier between the pointer and reading the mask: a CPU that
@@ -421,7 +409,7 @@ int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
 void arch_mshare_withdraw(struct mm_struct *guest, unsigned long start)
 {
 	struct mshare_set *old, *new = NULL;
-	unsigned int i, found;
+	unsigned int found;
 
 	mutex_lock(&guest->context.lock);
 	old = mshare_set_locked(guest);
@@ -433,11 +421,10 @@ void arch_mshare_withdraw(struct mm_struct *guest, unsigned long start)
 		return;
 	}
 	/* Nobody could handle a failure here: it may be the exit of the process. */
-	if (old->nr > 1)
+	if (old->nr > 1) {
 		new = mshare_set_alloc(old->nr - 1, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
-	for (i = 0; new && i < old->nr; i++)
-		if (i != found)
-			mshare_set_add(new, &old->at[i]);
+		mshare_set_fill(new, old, NULL, found);
+	}
 	rcu_assign_pointer(guest->context.mshare, new);
 	mutex_unlock(&guest->context.lock);
 	kfree_rcu(old, rcu);

@@ -3,7 +3,8 @@
  * mshare - tests of what needs no machine to be tested
  *
  * What an ASID must flush depends on three numbers.  Emulated machines have no
- * ASIDs to get it wrong with.
+ * ASIDs to get it wrong with.  Nor does anybody notice what a CPU has left for
+ * nothing: it is back a moment later.
  */
 #include <kunit/test.h>
 #include <asm/mshare_tlb.h>
@@ -89,6 +90,116 @@ static void flush_sequences(struct kunit *test)
 	}
 }
 
+#define HOSTS	5
+
+/* Nobody looks into them. */
+static struct mm_struct *host_nr(unsigned int n)
+{
+	return (struct mm_struct *)(0x1000UL * (n + 1));
+}
+
+static struct mshare_set *new_set(struct kunit *test, unsigned int nr)
+{
+	struct mshare_set *set = kunit_kzalloc(test, struct_size(set, at, nr), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, set);
+	return set;
+}
+
+static struct mshare_set *set_with(struct kunit *test, const struct mshare_set *old,
+				   unsigned int host, unsigned long start)
+{
+	const struct mshare_attachment at = { .host = host_nr(host), .start = start };
+	struct mshare_set *set = new_set(test, (old ? old->nr : 0) + 1);
+
+	mshare_set_fill(set, old, &at, old ? old->nr : 0);
+	return set;
+}
+
+/* Neighbours, in order, the first of each marked, and counted. */
+static void expect_in_order(struct kunit *test, const struct mshare_set *set)
+{
+	unsigned int i, hosts = 0;
+
+	for (i = 0; i < set->nr; i++) {
+		const struct mshare_attachment *at = &set->at[i];
+		bool first = !i || at[-1].host != at->host;
+
+		KUNIT_EXPECT_TRUE(test, !i || at[-1].host <= at->host);
+		KUNIT_EXPECT_EQ(test, first, at->first);
+		hosts += first;
+	}
+	KUNIT_EXPECT_EQ(test, hosts, set->hosts);
+}
+
+static void sets_are_in_order(struct kunit *test)
+{
+	static const unsigned int hosts[] = { 3, 1, 4, 1, 0, 3, 3, 2, 4 };
+	struct mshare_set *set = NULL, *less;
+	unsigned int i, j, found;
+
+	for (i = 0; i < ARRAY_SIZE(hosts); i++) {
+		set = set_with(test, set, hosts[i], i);
+		KUNIT_EXPECT_EQ(test, i + 1, set->nr);
+		expect_in_order(test, set);
+		/* All that came so far, and each once. */
+		for (j = 0, found = 0; j < set->nr; j++) {
+			KUNIT_ASSERT_LE(test, set->at[j].start, i);
+			KUNIT_EXPECT_PTR_EQ(test, host_nr(hosts[set->at[j].start]),
+					    set->at[j].host);
+			found |= 1 << set->at[j].start;
+		}
+		KUNIT_EXPECT_EQ(test, (1 << (i + 1)) - 1, found);
+	}
+	for (i = 0; i < set->nr; i++) {
+		less = new_set(test, set->nr - 1);
+		mshare_set_fill(less, set, NULL, i);
+		KUNIT_EXPECT_EQ(test, set->nr - 1, less->nr);
+		expect_in_order(test, less);
+		for (j = 0; j < less->nr; j++)
+			KUNIT_EXPECT_EQ(test, set->at[j + (j >= i)].start, less->at[j].start);
+	}
+}
+
+/* The hosts in the bits of HOSTS, attached once and twice in turn. */
+static struct mshare_set *set_of(struct kunit *test, unsigned long hosts)
+{
+	struct mshare_set *set = NULL;
+	unsigned int n;
+
+	/* From above, so that there is something to put in order. */
+	for (n = HOSTS; n-- > 0;) {
+		if (!(hosts & BIT(n)))
+			continue;
+		set = set_with(test, set, n, 0);
+		if (n & 1)
+			set = set_with(test, set, n, 1);
+	}
+	return set;
+}
+
+/* What a CPU leaves when it goes from each set of hosts to each other. */
+static void hosts_that_are_left(struct kunit *test)
+{
+	struct mshare_set *sets[1 << HOSTS];
+	unsigned int a, b, n, i, j;
+
+	for (a = 0; a < ARRAY_SIZE(sets); a++)
+		sets[a] = set_of(test, a);
+	for (a = 0; a < ARRAY_SIZE(sets); a++) {
+		for (b = 0; b < ARRAY_SIZE(sets); b++) {
+			i = 0;
+			j = 0;
+			for (n = 0; n < HOSTS; n++)
+				if (a & ~b & BIT(n))
+					KUNIT_EXPECT_PTR_EQ(test, host_nr(n),
+							    mshare_next_left(sets[a], &i,
+									     sets[b], &j));
+			KUNIT_EXPECT_NULL(test, mshare_next_left(sets[a], &i, sets[b], &j));
+		}
+	}
+}
+
 static void slots_of_a_size(struct kunit *test)
 {
 	KUNIT_EXPECT_EQ(test, 0, mshare_slots(0));
@@ -131,6 +242,8 @@ static void name_of_the_flag(struct kunit *test)
 static struct kunit_case mshare_cases[] = {
 	KUNIT_CASE_PARAM(flush_needed, flush_gen_params),
 	KUNIT_CASE(flush_sequences),
+	KUNIT_CASE(sets_are_in_order),
+	KUNIT_CASE(hosts_that_are_left),
 	KUNIT_CASE(slots_of_a_size),
 	KUNIT_CASE(link_permissions),
 	KUNIT_CASE(name_of_the_flag),

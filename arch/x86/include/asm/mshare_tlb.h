@@ -31,7 +31,9 @@ struct mshare_attachment {
  * struct mshare_set - The regions that are attached to a guest.
  *
  * mm->context.mshare points to it.  Never changes once it is published there;
- * an attachment that comes or goes makes another set.
+ * an attachment that comes or goes makes another set.  The attachments of one
+ * host are neighbours, and the hosts are in the order of their addresses: two
+ * sets are compared in one pass.
  *
  * @id: Number of the set, not 0, never used again.
  * @rcu: Frees it.
@@ -96,6 +98,70 @@ static inline enum mshare_flush mshare_flush_needed(const struct mshare_seen *se
 	    range_gen == gen && seen->gen + 1 == gen)
 		return MSHARE_FLUSH_RANGE;
 	return MSHARE_FLUSH_ALL;
+}
+
+static inline void mshare_set_add(struct mshare_set *set, const struct mshare_attachment *at)
+{
+	bool first = !set->nr || set->at[set->nr - 1].host != at->host;
+	struct mshare_attachment *new;
+
+	VM_WARN_ON_ONCE(set->nr && set->at[set->nr - 1].host > at->host);
+	new = &set->at[set->nr++];
+	*new = *at;
+	new->first = first;
+	set->hosts += first;
+}
+
+/**
+ * mshare_set_fill - Put into a new set what is in another, but for one attachment.
+ * @set: The new set, empty.
+ * @old: The other, or NULL.
+ * @more: An attachment to add, or NULL.
+ * @without: Number of the one in @old to leave out; @old->nr if none is.
+ */
+static inline void mshare_set_fill(struct mshare_set *set, const struct mshare_set *old,
+				   const struct mshare_attachment *more, unsigned int without)
+{
+	unsigned int i;
+
+	for (i = 0; old && i < old->nr; i++) {
+		if (more && more->host < old->at[i].host) {
+			mshare_set_add(set, more);
+			more = NULL;
+		}
+		if (i != without)
+			mshare_set_add(set, &old->at[i]);
+	}
+	if (more)
+		mshare_set_add(set, more);
+}
+
+/**
+ * mshare_next_left - The next host that is in one set and not in another.
+ * @from: The set it is in, or NULL.
+ * @i: How far @from is done: 0 at first.
+ * @to: The set it is not in, or NULL.
+ * @j: How far @to is done: 0 at first.
+ *
+ * IRQs are off and each set may have MSHARE_SET_MAX hosts: calls until there is
+ * none read both once.
+ *
+ * Return: The mm of the host, or NULL if there is none.
+ */
+static inline struct mm_struct *mshare_next_left(const struct mshare_set *from, unsigned int *i,
+						 const struct mshare_set *to, unsigned int *j)
+{
+	while (from && *i < from->nr) {
+		const struct mshare_attachment *at = &from->at[(*i)++];
+
+		if (!at->first)
+			continue;
+		while (to && *j < to->nr && to->at[*j].host < at->host)
+			++*j;
+		if (!to || *j == to->nr || to->at[*j].host != at->host)
+			return at->host;
+	}
+	return NULL;
 }
 
 /* Hooks of arch/x86/mm/tlb.c, for the out-of-line parts see arch/x86/mm/mshare.c. */

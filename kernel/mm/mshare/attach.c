@@ -4,6 +4,7 @@
  */
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
+#include <linux/sched/coredump.h>
 #include <linux/security.h>
 #include <linux/pgalloc.h>
 #include <asm/tlb.h>
@@ -223,6 +224,20 @@ static unsigned long mshare_find_free(struct mm_struct *mm, unsigned long from,
 	return 0;
 }
 
+/* The last such place that ends at or below @to, or 0. */
+static unsigned long mshare_find_last(struct mm_struct *mm, unsigned long to,
+				      unsigned long span)
+{
+	unsigned long addr;
+
+	if (span > to)
+		return 0;
+	for (addr = round_down(to - span, P4D_SIZE); addr; addr -= P4D_SIZE)
+		if (!find_vma_intersection(mm, addr, addr + span))
+			return addr;
+	return 0;
+}
+
 /* Chooses an address for @span bytes, or checks the one the caller wants. */
 static long mshare_place(struct mshare_region *region, unsigned long addr,
 			 unsigned long span)
@@ -240,8 +255,15 @@ static long mshare_place(struct mshare_region *region, unsigned long addr,
 	addr = mshare_find_free(mm, region->base, region->base + span, span);
 	if (!addr)
 		addr = mshare_find_free(mm, MSHARE_WINDOW_START, MSHARE_WINDOW_END, span);
+	/*
+	 * The shadow memory of a sanitizer may fill the window.  What mmap() returns
+	 * is the program's own with each of them, and mmap() begins at its top; above
+	 * that is the stack, which may grow.
+	 */
+	if (!addr && test_bit(MMF_TOPDOWN, &mm->flags))
+		addr = mshare_find_last(mm, mm->mmap_base, span);
 	if (!addr)
-		addr = mshare_find_free(mm, P4D_SIZE, DEFAULT_MAP_WINDOW, span);
+		addr = mshare_find_last(mm, DEFAULT_MAP_WINDOW, span);
 	return addr ?: -ENOMEM;
 }
 

@@ -5,6 +5,7 @@
 #include "mst.h"
 
 #include <sys/stat.h>
+#include <sys/swap.h>
 #include <sys/uio.h>
 
 FIXTURE(charge) {
@@ -290,6 +291,199 @@ TEST_F(charge, huge_pages_that_a_stranger_collapses)
 	for (int i = 0; i < 8; i++)
 		EXPECT_EQ(0, wrong(self->addr + i * HUGE, PAGE, i));
 	write_text(THP "shmem_enabled", "never");
+}
+
+/*
+ * The other half of memory.stat: faults are events of who takes them, as everywhere,
+ * whoever pays.  How many of each kind has a cgroup seen?
+ */
+struct events {
+	long long faults, major;
+};
+
+static struct events events_of(const char *dir)
+{
+	char path[128];
+
+	/* The file may be 2 s old. */
+	sleep_ms(2500);
+	strcpy(path, cgroup_file(dir, "memory.stat"));
+	return (struct events){ file_key(path, "pgfault "), file_key(path, "pgmajfault ") };
+}
+
+/* Memory that is in a region, or in an ordinary mapping. */
+struct memory {
+	int fd;			/* of the region, or -1 */
+	char *addr;
+};
+
+enum access { NOTHING, STORES, PINS, POPULATES, LOADS };
+
+#define NEW_PAGES	1024
+
+/* In a cgroup that so far has nothing to do with the memory. */
+static void access_memory(const char *dir, struct memory m, enum access how, int pages,
+			  uint64_t step)
+{
+	struct iovec local = { NULL, PAGE }, remote = { NULL, PAGE };
+	int i;
+
+	CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+	local.iov_base = calloc(1, PAGE);
+	for (i = 0; i < pages; i++, m.addr += step) {
+		switch (how) {
+		case NOTHING:
+			break;
+		case STORES:
+			*(volatile char *)m.addr = 1;
+			break;
+		case PINS:
+			remote.iov_base = m.addr;
+			CHILD_CHECK(process_vm_writev(getpid(), &local, 1, &remote, 1, 0) == PAGE);
+			break;
+		case POPULATES:
+			CHILD_CHECK(m.fd >= 0 ?
+				!mshare_advise(m.fd, 2 * NEW_PAGES * PAGE, NEW_PAGES * PAGE,
+					       MADV_POPULATE_WRITE, 0) :
+				!madvise(m.addr, NEW_PAGES * PAGE, MADV_POPULATE_WRITE));
+			return;
+		case LOADS:
+			(void)*(volatile char *)m.addr;
+			break;
+		}
+	}
+}
+
+/* What that makes of the events, beside what the process itself costs. */
+static struct events events_by(struct __test_metadata *_metadata, const char *dir,
+			       struct memory m, enum access how, int pages, uint64_t step)
+{
+	struct events from, own, to;
+
+	from = events_of(dir);
+	IN_CHILD(access_memory(dir, m, NOTHING, pages, step));
+	own = events_of(dir);
+	IN_CHILD(access_memory(dir, m, how, pages, step));
+	to = events_of(dir);
+	return (struct events){
+		to.faults - own.faults - (own.faults - from.faults),
+		to.major - own.major - (own.major - from.major),
+	};
+}
+
+static void other_cgroup(struct __test_metadata *_metadata, FIXTURE_DATA(charge) *self,
+			 char *dir, size_t size)
+{
+	snprintf(dir, size, "%s.other", self->dir);
+	ASSERT_OK(mkdir(dir, 0755));
+}
+
+TEST_F(charge, a_fault_is_an_event_of_who_takes_it)
+{
+	static const enum access ways[] = { STORES, PINS, POPULATES };
+	const uint64_t length = NEW_PAGES * PAGE;
+	struct memory m[2] = { { -1 }, { self->fd, self->addr } };
+	struct events creator = events_of(self->dir), seen;
+	char other[80];
+	int i, way;
+
+	other_cgroup(_metadata, self, other, sizeof(other));
+	m[0].addr = mmap(NULL, 3 * length, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, m[0].addr);
+	ASSERT_EQ(0, map_anon(self->fd, 0, 3 * length, RW));
+	for (way = 0; way < 3; way++) {
+		for (i = 0; i < 2; i++) {
+			seen = events_by(_metadata, other, m[i], ways[way], NEW_PAGES, PAGE);
+			TH_LOG("%s, way %d: pgfault +%lld, pgmajfault +%lld",
+			       i ? "region" : "mmap", way, seen.faults, seen.major);
+			/* The process has some of its own, not always as many. */
+			EXPECT_LE(NEW_PAGES - 8, seen.faults);
+			EXPECT_GE(NEW_PAGES + 8, seen.faults);
+			EXPECT_EQ(0, seen.major);
+			m[i].addr += length;
+		}
+	}
+	seen = events_of(self->dir);
+	EXPECT_EQ(creator.faults, seen.faults);
+	EXPECT_TRUE(BECOMES(!rmdir(other)));
+}
+
+/* Further apart than what is read at a time. */
+#define READS		16
+#define READ_STEP	(256 * KIB)
+
+TEST_F(charge, a_fault_that_reads_from_disk_is_a_major_one)
+{
+	struct memory m[2] = { { -1 }, { self->fd, self->addr } };
+	int file = ext4_file(READS * READ_STEP), i;
+	char other[80], *buf = malloc(READ_STEP);
+	struct events seen;
+
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	other_cgroup(_metadata, self, other, sizeof(other));
+	memset(buf, 1, READ_STEP);
+	for (i = 0; i < READS; i++)
+		ASSERT_EQ(READ_STEP, pwrite(file, buf, READ_STEP, i * READ_STEP));
+	ASSERT_OK(fsync(file));
+	m[0].addr = mmap(NULL, READS * READ_STEP, RW, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, m[0].addr);
+	ASSERT_EQ(0, map_file(self->fd, 0, READS * READ_STEP, RW, file));
+	for (i = 0; i < 2; i++) {
+		ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
+		seen = events_by(_metadata, other, m[i], LOADS, READS, READ_STEP);
+		TH_LOG("%s: pgfault +%lld, pgmajfault +%lld", i ? "region" : "mmap",
+		       seen.faults, seen.major);
+		/* It has waited and come again, and is counted once. */
+		EXPECT_LE(READS - 8, seen.faults);
+		EXPECT_GE(READS + 8, seen.faults);
+		EXPECT_EQ(READS, seen.major);
+		if (!i)
+			ASSERT_OK(munmap(m[i].addr, READS * READ_STEP));
+	}
+	EXPECT_TRUE(BECOMES(!rmdir(other)));
+}
+
+#define ZRAM	"/dev/zram0"
+
+/* One page at a time, and no longer in the swap cache: that disk does not make wait. */
+TEST_F(charge, a_fault_that_reads_from_swap_space_is_a_major_one)
+{
+	struct memory m[2] = { { -1 }, { self->fd, self->addr } };
+	long long cluster = read_number("/proc/sys/vm/page-cluster");
+	uint64_t length = READS * PAGE;
+	struct events seen;
+	char other[80];
+	int i, try;
+
+	if (!write_number("/sys/block/zram0/disksize", 64 * MIB) || !swap_on(ZRAM))
+		SKIP(return, "no swap space on " ZRAM ": %m");
+	other_cgroup(_metadata, self, other, sizeof(other));
+	m[0].addr = mmap(NULL, length, RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, m[0].addr);
+	ASSERT_EQ(0, map_anon(self->fd, 0, length, RW));
+	EXPECT_TRUE(write_number("/proc/sys/vm/page-cluster", 0));
+	for (i = 0; i < 2; i++) {
+		memset(m[i].addr, 1, length);
+		for (try = 0; try < 20 && smaps(m[i].addr, "Swap") < (long long)length; try++) {
+			lru_drain();
+			if (i)
+				ASSERT_OK(mshare_advise(self->fd, 0, length, MADV_PAGEOUT, 0));
+			else
+				ASSERT_OK(madvise(m[i].addr, length, MADV_PAGEOUT));
+		}
+		EXPECT_EQ(length, smaps(m[i].addr, "Swap"));
+		seen = events_by(_metadata, other, m[i], LOADS, READS, PAGE);
+		TH_LOG("%s: pgfault +%lld, pgmajfault +%lld", i ? "region" : "mmap",
+		       seen.faults, seen.major);
+		EXPECT_LE(READS - 8, seen.faults);
+		EXPECT_GE(READS + 8, seen.faults);
+		EXPECT_EQ(READS, seen.major);
+	}
+	EXPECT_TRUE(write_number("/proc/sys/vm/page-cluster", cluster));
+	EXPECT_OK(swapoff(ZRAM));
+	write_number("/sys/block/zram0/reset", 1);
+	EXPECT_TRUE(BECOMES(!rmdir(other)));
 }
 
 static long long dying(const char *dir)

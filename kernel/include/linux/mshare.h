@@ -68,6 +68,15 @@ void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *vma,
 		   unsigned long start, unsigned long end);
 void mshare_mmdrop(struct mm_struct *mm);
 
+/* mm/memory.c, mm/filemap.c, mm/shmem.c */
+struct mm_struct *__mshare_fault_mm(struct mm_struct *host);
+
+/* For whom is a fault in @mm counted?  No task owns a host mm. */
+static inline struct mm_struct *mshare_fault_mm(struct mm_struct *mm)
+{
+	return unlikely(mm->mshare) ? __mshare_fault_mm(mm) : mm;
+}
+
 /* mm/gup.c */
 int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 		     unsigned long address, bool nowait);
@@ -124,6 +133,11 @@ static inline void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *
 
 static inline void mshare_mmdrop(struct mm_struct *mm)
 {
+}
+
+static inline struct mm_struct *mshare_fault_mm(struct mm_struct *mm)
+{
+	return mm;
 }
 
 static inline int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,

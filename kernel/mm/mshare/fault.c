@@ -261,6 +261,19 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 }
 
 /**
+ * __mshare_fault_mm - Find out whose fault it is.
+ * @host: The host mm in which @current handles a fault.
+ *
+ * Return: The guest, or the mm of a task that populates the region.
+ */
+struct mm_struct *__mshare_fault_mm(struct mm_struct *host)
+{
+	if (current->mshare_guest)
+		return current->mshare_guest->mm;
+	return current->mm ?: host;
+}
+
+/**
  * mshare_gup_begin - Go over to the host mm in a walk of slow GUP.
  * @gup: What mshare_gup_end() needs.
  * @vma: The attachment, which allows the access; the guest's mmap_lock is held.

@@ -588,6 +588,36 @@ TEST(a_debugger_reads_PROT_NONE_as_it_does_in_ordinary_memory)
 	}
 }
 
+/* As of a read-only file behind an ordinary mapping: the mapping is asked first. */
+TEST(what_the_attachment_forbids_is_ACCERR_also_where_nothing_is_mapped)
+{
+	int fd = region(GIB), file = memfd(PAGE, 0);
+	char *ro, *exec, *plain;
+
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_file(fd, 0, 2 * PAGE, RW | PROT_EXEC, file));
+	ro = mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY);
+	exec = mshare_attach(fd, NULL, MSHARE_ATTACH_EXEC);
+	plain = mmap(NULL, 2 * PAGE, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, ro);
+	ASSERT_NE(MAP_FAILED, exec);
+	ASSERT_NE(MAP_FAILED, plain);
+	/* A hole. */
+	EXPECT_EQ(FAULT_MAPERR, try_load(ro + MIB));
+	EXPECT_EQ(FAULT_ACCERR, try_store(ro + MIB, 1));
+	EXPECT_EQ(FAULT_ACCERR, try_exec(ro + MIB));
+	EXPECT_EQ(FAULT_MAPERR, try_exec(exec + MIB));
+	/* Past the end of the region, and of a file. */
+	EXPECT_EQ(FAULT_ACCERR, try_store(ro + GIB, 1));
+	EXPECT_EQ(FAULT_ACCERR, try_store(ro + PAGE, 1));
+	EXPECT_EQ(FAULT_BUS, try_load(ro + PAGE));
+	EXPECT_EQ(FAULT_ACCERR, try_store(plain + PAGE, 1));
+	EXPECT_EQ(FAULT_BUS, try_load(plain + PAGE));
+	/* The kernel makes no difference. */
+	EXPECT_ERR(EFAULT, pread(file_of_n(), ro + MIB, PAGE, 0));
+	EXPECT_ERR(EFAULT, pread(file_of_n(), exec + MIB, PAGE, 0));
+}
+
 #ifndef BUS_MCEERR_AR
 #define BUS_MCEERR_AR	4
 #endif

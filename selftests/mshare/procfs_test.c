@@ -5,6 +5,7 @@
 #include "mst.h"
 
 #include <linux/perf_event.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 
 #define ANON	(MAP_SHARED | MAP_ANONYMOUS)
@@ -230,6 +231,118 @@ TEST(perf_sees_faults_that_read_from_disk_there_too)
 	EXPECT_EQ('x', addr[5 * PAGE]);
 	ASSERT_OK(mshare_detach(addr, 0));
 	close(fd);
+}
+
+static long long page_count(uint64_t pfn)
+{
+	int file = open("/proc/kpagecount", O_RDONLY);
+	uint64_t count = -1;
+
+	if (file < 0 || pread(file, &count, sizeof(count), pfn * sizeof(count)) != sizeof(count))
+		perror("/proc/kpagecount");
+	close(file);
+	return count;
+}
+
+/* It tells in how many page tables a page is, and those of a region are one. */
+TEST(kpagecount_is_1_for_any_number_of_processes)
+{
+	int file = memfd(PAGE, 0), fd, i, pair[2];
+	volatile int *loaded = shared_page();
+	uint64_t entry, pfn;
+	char *addr, *plain;
+	pid_t pid[3];
+
+	addr = file_region(&fd, file, PAGE);
+	ASSERT_NE(NULL, addr);
+	addr[0] = 1;
+	ASSERT_OK(pipe(pair));
+	for (i = 0; i < 3; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (pid[i])
+			continue;
+		__atomic_add_fetch(loaded, addr[0], __ATOMIC_SEQ_CST);
+		close(pair[1]);
+		_exit(read(pair[0], &entry, 1));
+	}
+	ASSERT_TRUE(BECOMES(*loaded == 3));
+	ASSERT_TRUE(page_map(addr, &entry, 1));
+	pfn = entry & ((1ULL << 55) - 1);
+	ASSERT_NE(0, pfn);
+	EXPECT_EQ(4, stat_of(fd).attachments);
+	EXPECT_EQ(1, page_count(pfn));
+	plain = mmap(NULL, PAGE, RW, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, plain);
+	EXPECT_EQ(1, plain[0]);
+	EXPECT_EQ(2, page_count(pfn));
+	ASSERT_OK(munmap(plain, PAGE));
+	ASSERT_OK(mshare_unmap(fd, 0, PAGE, 0));
+	EXPECT_EQ(0, page_count(pfn));
+	close(pair[1]);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, wait_for(pid[i]));
+}
+
+/* Is the path that of an object of the region behind this descriptor? */
+static bool has_object(int fd, const char *path)
+{
+	char info[64], *text;
+	bool has;
+
+	sprintf(info, "/proc/self/fdinfo/%d", fd);
+	text = slurp(info);
+	has = text && strstr(text, path);
+	free(text);
+	return has;
+}
+
+/*
+ * fuser(1) and lsof(8) look at descriptors and mappings.  Who keeps this file system
+ * busy has neither on it; root can open the region, which tells.
+ */
+TEST(a_file_that_only_an_attachment_keeps_busy_can_be_found)
+{
+	char dir[] = "/tmp/mst.XXXXXX", path[64], *addr;
+	int file, fd, pair[2], found;
+	pid_t pid;
+
+	ASSERT_NE(NULL, mkdtemp(dir));
+	if (mount("mst", dir, "tmpfs", 0, "size=16m"))
+		SKIP(return, "no tmpfs: %m");
+	sprintf(path, "%s/busy", dir);
+	file = open(path, O_RDWR | O_CREAT, 0600);
+	ASSERT_LE(0, file);
+	ASSERT_OK(ftruncate(file, PAGE));
+	addr = file_region(&fd, file, PAGE);
+	ASSERT_NE(NULL, addr);
+	ASSERT_OK(pipe(pair));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(fd);
+		close(file);
+		close(pair[1]);
+		_exit(read(pair[0], path, 1));
+	}
+	ASSERT_OK(mshare_detach(addr, 0));
+	close(fd);
+	close(file);
+	close(pair[0]);
+	EXPECT_ERR(EBUSY, umount(dir));
+	sprintf(path, "/proc/%d/map_files/%lx-%lx", pid, (unsigned long)addr,
+		(unsigned long)(addr + SLOT));
+	found = open(path, O_RDONLY);
+	EXPECT_LE(0, found) {
+		TH_LOG("%s: %m", path);
+	}
+	sprintf(path, "%s/busy", dir);
+	EXPECT_TRUE(has_object(found, path));
+	close(found);
+	close(pair[1]);
+	EXPECT_EQ(0, wait_for(pid));
+	EXPECT_TRUE(BECOMES(!umount(dir)));
+	EXPECT_OK(rmdir(dir));
 }
 
 /* The score is in thousandths of the memory of the machine, two thirds of them. */

@@ -9,6 +9,7 @@
 
 #include <linux/mempolicy.h>
 #include <sched.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 #define NODES	4
@@ -262,6 +263,103 @@ TEST_F(numa, words_stay_when_a_binding_moves_pages)
 	EXPECT_LT(PAGES, moved);
 	EXPECT_WHOLE();
 	EXPECT_EQ(0, crew_ends(crew, self->addr));
+}
+
+/* Has pages on node 1 and asks for all of them to go to node 2. */
+static long migrate(char *addr, uint64_t page)
+{
+	unsigned long from = 1UL << 1, to = 1UL << 2;
+	int i;
+
+	CHILD_CHECK(!policy(MPOL_BIND, 1));
+	for (i = 0; i < PAGES; i++)
+		addr[i * page] = i + 1;
+	CHILD_CHECK(!syscall(SYS_set_mempolicy, MPOL_DEFAULT, NULL, 0));
+	CHILD_CHECK(count_on(addr, page, 1) == PAGES);
+	return syscall(SYS_migrate_pages, 0, 8 * sizeof(to), &from, &to);
+}
+
+static bool in_order(const char *addr, uint64_t page)
+{
+	int i;
+
+	for (i = 0; i < PAGES; i++)
+		if (addr[i * page] != i + 1)
+			return false;
+	return true;
+}
+
+TEST_F(numa, migrate_pages_moves_what_is_attached)
+{
+	IN_CHILD(CHILD_CHECK(migrate(self->addr, variant->page) == 0));
+	EXPECT_EQ(PAGES, count_on(self->addr, variant->page, 2));
+	EXPECT_TRUE(in_order(self->addr, variant->page));
+	EXPECT_TRUE(in_order(self->plain, variant->page));
+	EXPECT_WHOLE();
+}
+
+static void become_nobody(void)
+{
+	CHILD_CHECK(!setgid(65534) && !setuid(65534));
+}
+
+/* As of other memory: what others have, too, takes CAP_SYS_NICE. */
+TEST_F(numa, whoever_shares_it_may_not_move_it)
+{
+	/* The test has it attached. */
+	IN_CHILD({
+		become_nobody();
+		CHILD_CHECK(migrate(self->addr, variant->page) == 0);
+	});
+	EXPECT_EQ(PAGES, count_on(self->addr, variant->page, 1));
+	EXPECT_TRUE(in_order(self->addr, variant->page));
+}
+
+TEST_F(numa, whoever_has_it_alone_may_move_it)
+{
+	ASSERT_OK(munmap(self->plain, PAGES * variant->page));
+	ASSERT_OK(mshare_detach(self->addr, 0));
+	IN_CHILD({
+		char *addr = mshare_attach(self->fd, NULL, 0);
+
+		become_nobody();
+		CHILD_CHECK(addr != MAP_FAILED && migrate(addr, variant->page) == 0);
+		CHILD_CHECK(count_on(addr, variant->page, 2) == PAGES);
+		CHILD_CHECK(in_order(addr, variant->page));
+	});
+	self->addr = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->addr);
+	EXPECT_TRUE(in_order(self->addr, variant->page));
+}
+
+TEST_F(numa, a_change_of_the_cpuset_moves_it)
+{
+	char dir[64];
+	int from, to;
+
+	if (!write_text("/sys/fs/cgroup/cgroup.subtree_control", "+cpuset"))
+		SKIP(return, "no cpusets");
+	snprintf(dir, sizeof(dir), "/sys/fs/cgroup/mst.%d", getpid());
+	ASSERT_OK(mkdir(dir, 0755));
+	ASSERT_TRUE(write_text(cgroup_file(dir, "cpuset.mems"), "0"));
+	/* The one that is in there leads to it. */
+	IN_CHILD({
+		CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+		for (from = 0; from < PAGES; from++)
+			self->addr[from * variant->page] = from + 1;
+		CHILD_CHECK(count_on(self->addr, variant->page, 0) == PAGES);
+		for (to = 1; to < NODES; to++) {
+			char mems[2] = { '0' + to };
+
+			CHILD_CHECK(write_text(cgroup_file(dir, "cpuset.mems"), mems));
+			CHILD_CHECK(BECOMES(count_on(self->addr, variant->page, to) == PAGES));
+		}
+		CHILD_CHECK(in_order(self->addr, variant->page));
+		CHILD_CHECK(write_text("/sys/fs/cgroup/cgroup.procs", "0"));
+	});
+	EXPECT_TRUE(in_order(self->plain, variant->page));
+	EXPECT_WHOLE();
+	EXPECT_OK(rmdir(dir));
 }
 
 /* The one who works from afar, and has memory of its own there that may come. */

@@ -448,6 +448,30 @@ bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host)
 }
 
 /**
+ * arch_mshare_host_at - Which region is attached at an address?
+ * @guest: The guest.
+ * @addr: The address.
+ *
+ * Takes no lock and does not sleep.
+ *
+ * Return: Its mm, to be compared only: it may go.  NULL if there is none.
+ */
+const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned long addr)
+{
+	const struct mm_struct *host = NULL;
+	struct mshare_set *set;
+	unsigned int i;
+
+	rcu_read_lock();
+	set = rcu_dereference(guest->context.mshare);
+	for (i = 0; set && i < set->nr; i++)
+		if (addr >= set->at[i].start && addr < set->at[i].end)
+			host = set->at[i].host;
+	rcu_read_unlock();
+	return host;
+}
+
+/**
  * arch_mshare_sum - Add something up over the regions attached to a guest.
  * @guest: The guest.
  * @of: What to add for the mm of a region; called under RCU.

@@ -21,7 +21,6 @@ struct mm_walk;
 struct mmu_gather;
 struct oom_control;
 struct pt_regs;
-struct signal_struct;
 struct task_struct;
 
 /**
@@ -100,7 +99,7 @@ unsigned long mshare_total_vm(struct mm_struct *mm);
 struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm);
 
 /* kernel/exit.c */
-void mshare_owner_exit(struct signal_struct *signal);
+void mshare_owner_exit(struct task_struct *task);
 
 /* mm/oom_kill.c */
 unsigned long mshare_badness(struct task_struct *task);
@@ -207,7 +206,7 @@ static inline struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm)
 	return NULL;
 }
 
-static inline void mshare_owner_exit(struct signal_struct *signal)
+static inline void mshare_owner_exit(struct task_struct *task)
 {
 }
 

@@ -6,6 +6,9 @@
 #include <linux/sched/signal.h>
 
 #include "mshare.h"
+#include "../../kernel/futex/futex.h"
+
+/* Memory */
 
 /*
  * An object's file that is the region's own, to be truncated with no lock of
@@ -68,17 +71,86 @@ void mshare_truncate_objects(struct mshare_region *region, bool wait)
 	}
 }
 
+/* Sleepers */
+
+/* Files that are looked for in one pass over all sleepers. */
+#define MSHARE_GONE_FILES	64
+
+/**
+ * struct mshare_gone - Memory that is gone, as the keys of futexes name it.
+ * @host: The mm of the region.
+ * @nr: Number of @files.
+ * @files: i_sequence of files that are objects.
+ */
+struct mshare_gone {
+	const struct mm_struct *host;
+	unsigned int nr;
+	u64 files[MSHARE_GONE_FILES];
+};
+
+/* Does @key lead to memory that is gone?  Whoever waits for it keeps its mm. */
+static bool mshare_key_is_gone(const union futex_key *key, void *arg)
+{
+	const struct mshare_gone *gone = arg;
+	unsigned int i;
+
+	if (key->both.offset & FUT_OFF_INODE) {
+		for (i = 0; i < gone->nr; i++)
+			if (gone->files[i] == key->shared.i_seq)
+				return true;
+		return false;
+	}
+	/* In private memory, or FUTEX_PRIVATE_FLAG. */
+	return !(key->both.offset & FUT_OFF_MMSHARED) &&
+	       arch_mshare_host_at(key->private.mm, key->private.address) == gone->host;
+}
+
+/*
+ * Wakes who sleeps in futexes of a dead region, all translations of which are
+ * gone.  Of a file that is mapped elsewhere too, or only in part here, those who
+ * wait there are woken as well: they have to expect that of a futex.
+ */
+static void mshare_wake_sleepers(struct mshare_region *region)
+{
+	struct mshare_gone gone = { .host = region->mm };
+	struct mm_struct *mm = region->mm;
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+	u64 file, last = 0;
+
+	vma_iter_init(&vmi, mm, 0);
+	do {
+		gone.nr = 0;
+		mmap_read_lock(mm);
+		for_each_vma(vmi, vma) {
+			/* 0 if nobody ever had a futex there. */
+			file = atomic64_read(&vma->vm_file->f_mapping->host->i_sequence);
+			if (!file || file == last)
+				continue;
+			last = file;
+			gone.files[gone.nr++] = file;
+			if (gone.nr == MSHARE_GONE_FILES)
+				break;
+		}
+		vma_iter_invalidate(&vmi);
+		mmap_read_unlock(mm);
+		futex_wake_gone(mshare_key_is_gone, &gone);
+	} while (vma);
+}
+
+/* The end */
+
 /**
  * mshare_reap - Free what a dead region holds.
  * @work: In the region; holds a user of the host mm.
  *
  * The first step frees memory although faults hold the host's mmap_lock while
  * they wait for memory.  The second waits for them, takes away the translations
- * of file objects, and the permissions with which they could come back.  The
- * third finds the objects that were changing during the first; nobody adds any
- * now.  VMAs, tables and links stay until the last put.  The flushes must be
- * real ones and the clearing atomic, for CPUs still run guests: no mmput()
- * instead.
+ * of file objects, and the permissions with which they could come back.  Then
+ * nobody can read a futex and fall asleep, and those asleep are woken.  The last
+ * finds the objects that were changing during the first; nobody adds any now.
+ * VMAs, tables and links stay until the last put.  The flushes must be real ones
+ * and the clearing atomic, for CPUs still run guests: no mmput() instead.
  */
 void mshare_reap(struct work_struct *work)
 {
@@ -101,23 +173,51 @@ void mshare_reap(struct work_struct *work)
 		cond_resched();
 	}
 	mmap_write_unlock(mm);
+	mshare_wake_sleepers(region);
 	mshare_truncate_objects(region, true);
 	mmput(mm);
 }
 
+/* Does a thread of the process of @task still have its mm? */
+static bool mshare_has_mm(struct task_struct *task)
+{
+	struct task_struct *thread;
+	bool found = false;
+
+	rcu_read_lock();
+	for_each_thread(task, thread) {
+		if (READ_ONCE(thread->mm)) {
+			found = true;
+			break;
+		}
+	}
+	rcu_read_unlock();
+	return found;
+}
+
 /**
  * mshare_owner_exit - End the regions that a process owns.
- * @signal: Of a process whose last thread exits.
+ * @task: A thread of it that exits, and has let go of its mm.
+ *
+ * Does so for the last thread that gets here, if not for some that see each other
+ * gone.  Up to then each may have robust mutexes of the region to mark, and its
+ * list of them may lead through the region.
  *
  * Marks and queues only: neither waits nor fails.
  */
-void mshare_owner_exit(struct signal_struct *signal)
+void mshare_owner_exit(struct task_struct *task)
 {
+	struct signal_struct *signal = task->signal;
 	struct mshare_region *region;
 	struct hlist_node *next;
 
-	/* Only a thread of this process adds to the list. */
-	if (hlist_empty(&signal->mshare_owned))
+	/*
+	 * Each thread clears its mm and then looks at the others: the last to pass
+	 * here sees all of them gone, and what they have added to the list.
+	 */
+	smp_mb();
+	if (hlist_empty(&signal->mshare_owned) || atomic_read(&signal->live) ||
+	    mshare_has_mm(task))
 		return;
 	spin_lock(&mshare_lock);
 	hlist_for_each_entry_safe(region, next, &signal->mshare_owned, owner) {

@@ -56,6 +56,7 @@ int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
 			unsigned long host_start);
 void arch_mshare_withdraw(struct mm_struct *guest, unsigned long start);
 bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host);
+const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned long addr);
 unsigned long arch_mshare_sum(struct mm_struct *guest,
 			      unsigned long (*of)(struct mm_struct *host, void *arg), void *arg);
 

@@ -544,6 +544,56 @@ TEST_F(charge, a_cgroup_that_was_removed_goes_with_the_region)
 	EXPECT_OK(rmdir(base));
 }
 
+/* Stores into each page from FROM to TO; the first offset where that faults. */
+static uint64_t filled_to(char *addr, uint64_t from, uint64_t to)
+{
+	while (from < to && !try_store(addr + from, 1))
+		from += PAGE;
+	return from;
+}
+
+/* A limit that nobody can see or raise any more does not count. */
+TEST_F(charge, when_its_cgroup_was_removed_the_nearest_above_pays)
+{
+	char outer[96], inner[112], *addr;
+	uint64_t i;
+	int fd;
+
+	snprintf(outer, sizeof(outer), "%s.outer", self->dir);
+	snprintf(inner, sizeof(inner), "%s/inner", outer);
+	ASSERT_OK(mkdir(outer, 0755));
+	ASSERT_TRUE(write_text(cgroup_file(outer, "memory.swap.max"), "0"));
+	ASSERT_TRUE(write_text(cgroup_file(outer, "cgroup.subtree_control"), "+memory"));
+	ASSERT_OK(mkdir(inner, 0755));
+	fd = cgroup_region(inner, 4 * GIB);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, map_obj(fd, 0, 4 * GIB, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+			     0));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	ASSERT_TRUE(write_number(cgroup_file(inner, "memory.max"), 2 * MIB));
+	ASSERT_TRUE(write_number(cgroup_file(outer, "memory.max"), 24 * MIB));
+	ASSERT_TRUE(BECOMES(!rmdir(inner)));
+
+	/* Page tables: 4 MiB of them, with 4 MiB of memory. */
+	for (i = 0; i < 1024; i++)
+		ASSERT_EQ(FAULT_NONE, try_store(addr + i * 2 * MIB, 1));
+	EXPECT_LE((long long)(7 * MIB), read_number(cgroup_file(outer, "memory.current")));
+	/* And memory, by a fault, a pin and populating. */
+	ASSERT_EQ(2 * GIB + 4 * MIB, filled_to(addr, 2 * GIB, 2 * GIB + 4 * MIB));
+	i = open("/dev/zero", O_RDONLY);
+	EXPECT_EQ(4 * MIB, read(i, addr + 2 * GIB + 4 * MIB, 4 * MIB));
+	close(i);
+	EXPECT_OK(mshare_advise(fd, 2 * GIB + 8 * MIB, 2 * MIB, MADV_POPULATE_WRITE, 0));
+	EXPECT_LE((long long)(17 * MIB), read_number(cgroup_file(outer, "memory.current")));
+	/* The limit above does count, until that is gone as well. */
+	EXPECT_GT(3 * GIB + 24 * MIB, filled_to(addr, 3 * GIB, 3 * GIB + 24 * MIB));
+	EXPECT_TRUE(BECOMES(!rmdir(outer)));
+	EXPECT_EQ(3 * GIB + 24 * MIB, filled_to(addr, 3 * GIB, 3 * GIB + 24 * MIB));
+	ASSERT_OK(mshare_detach(addr, 0));
+	ASSERT_OK(close(fd));
+}
+
 /* The core lets who is above a limit reclaim from its own cgroup: that is another one. */
 TEST(memory_high_of_the_creator_makes_strangers_reclaim)
 {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 
 static void fd_path(char *path, int fd)
 {
@@ -154,6 +155,91 @@ TEST(when_the_window_is_full_bases_overlap)
 	/* Two times 32 TiB in 48 TiB. */
 	EXPECT_TRUE(st[0].base < st[1].base + 32 * TIB && st[1].base < st[0].base + 32 * TIB);
 	EXPECT_EQ((void *)st[1].base, mshare_attach(fd[1], NULL, 0));
+}
+
+TEST(when_the_window_is_full_bases_are_where_the_fewest_are)
+{
+	const int slots = (WINDOW_END - WINDOW_START) / SLOT;
+	int taken[(WINDOW_END - WINDOW_START) / SLOT] = {}, fd, i;
+
+	ASSERT_EQ(0, settled());
+	/* One that takes four, and what makes up two for each. */
+	fd = region(4 * SLOT);
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 4; i++)
+		taken[(stat_of(fd).base - WINDOW_START) / SLOT + i]++;
+	for (i = 4; i < 2 * slots; i++) {
+		fd = region(PAGE);
+		ASSERT_LE(0, fd);
+		taken[(stat_of(fd).base - WINDOW_START) / SLOT]++;
+	}
+	for (i = 0; i < slots; i++)
+		EXPECT_EQ(2, taken[i]);
+	/* A slot that is given back is the one to take. */
+	i = stat_of(fd).base / SLOT;
+	ASSERT_OK(close(fd));
+	ASSERT_TRUE(sys_mshare_becomes("regions", 2 * slots - 4));
+	EXPECT_EQ(i, stat_of(region(PAGE)).base / SLOT);
+}
+
+#define MANY	4000
+#define TIMED	500
+
+/* Microseconds in which TIMED new regions get their size: the best of three times. */
+static long long sizes_take(struct __test_metadata *_metadata)
+{
+	long long time, best = INT64_MAX;
+	struct timespec from, to;
+	int fd[TIMED], i, round;
+
+	for (round = 0; round < 3; round++) {
+		for (i = 0; i < TIMED; i++) {
+			fd[i] = mshare_create("timed", 0);
+			ASSERT_LE(0, fd[i]);
+		}
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		for (i = 0; i < TIMED; i++)
+			ASSERT_OK(ftruncate(fd[i], PAGE));
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		for (i = 0; i < TIMED; i++)
+			close(fd[i]);
+		time = (to.tv_sec - from.tv_sec) * 1000000LL + (to.tv_nsec - from.tv_nsec) / 1000;
+		if (time < best)
+			best = time;
+	}
+	return best;
+}
+
+/* Nothing is done for each region there is, at least with a lock that others need. */
+TEST(a_new_region_takes_no_longer_when_there_are_many)
+{
+	const char *limit = "/sys/kernel/mm/mshare/max_regions_per_user";
+	long long old = read_number(limit), few, many, beside;
+	struct rlimit files = { 2 * MANY, 2 * MANY };
+	pid_t reader;
+	int i;
+
+	if (geteuid())
+		SKIP(return, "not root");
+	ASSERT_OK(setrlimit(RLIMIT_NOFILE, &files));
+	ASSERT_TRUE(write_number(limit, 0));
+	few = sizes_take(_metadata);
+	for (i = 0; i < MANY; i++)
+		ASSERT_LE(0, region(PAGE));
+	many = sizes_take(_metadata);
+	reader = fork();
+	ASSERT_LE(0, reader);
+	while (!reader)
+		sys_mshare("pgtable_bytes");
+	beside = sizes_take(_metadata);
+	kill(reader, SIGKILL);
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(reader));
+	TH_LOG("%lld us, with many %lld us, and with a reader of pgtable_bytes %lld us", few, many,
+	       beside);
+	/* The clock may have ticks of 4 ms. */
+	EXPECT_GE(3 * few + 20000, many);
+	EXPECT_GE(3 * few + 20000, beside);
+	EXPECT_TRUE(write_number(limit, old));
 }
 
 TEST(a_size_that_is_refused_changes_nothing)

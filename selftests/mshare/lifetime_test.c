@@ -4,7 +4,16 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
+#include <linux/fs.h>
+#include <linux/landlock.h>
+#include <sys/epoll.h>
+#include <sys/fanotify.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 TEST(an_attachment_keeps_it)
@@ -104,6 +113,50 @@ TEST(the_memory_is_freed_after_the_last_one)
 	EXPECT_TRUE(BECOMES(meminfo("Shmem:") <= full - 31 * 1024));
 }
 
+/*
+ * Who lets go last frees it and is back, or gone, when it is free: the OOM killer
+ * relies on that.
+ */
+TEST(the_last_one_frees_the_memory)
+{
+	const long long most = 28 * MIB / KIB;
+	int way, fd;
+
+	for (way = 0; way < 4; way++) {
+		char *addr = filled_region(&fd, 0, 32 * MIB);
+		long long full = meminfo("Shmem:");
+		pid_t pid;
+
+		ASSERT_NE(NULL, addr);
+		if (way < 2) {
+			pid = fork();
+			ASSERT_LE(0, pid);
+			if (!pid) {
+				/* It has it by its attachment, or by its descriptor. */
+				mshare_detach(way ? addr : NULL, 0);
+				pause();
+			}
+			ASSERT_OK(close(fd));
+			ASSERT_OK(mshare_detach(addr, 0));
+			EXPECT_LE(full - most, meminfo("Shmem:"));
+			kill(pid, SIGKILL);
+			EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
+		} else if (way == 2) {
+			ASSERT_OK(mshare_detach(addr, 0));
+			EXPECT_LE(full - most, meminfo("Shmem:"));
+			ASSERT_OK(close(fd));
+		} else {
+			ASSERT_OK(close(fd));
+			EXPECT_LE(full - most, meminfo("Shmem:"));
+			ASSERT_OK(munmap(addr, SLOT));
+		}
+		EXPECT_GE(full - most, meminfo("Shmem:")) {
+			TH_LOG("way %d: Shmem was %lld kB, is %lld", way, full, meminfo("Shmem:"));
+		}
+	}
+	EXPECT_EQ(0, settled());
+}
+
 TEST(huge_pages_come_back)
 {
 	static const char path[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
@@ -167,6 +220,162 @@ TEST(a_descriptor_in_flight_keeps_it)
 	EXPECT_EQ(5, addr[0]);
 	close(fd);
 	ASSERT_OK(mshare_detach(addr, 0));
+	EXPECT_TRUE(sys_mshare_becomes("regions", regions));
+}
+
+/* A new region with memory in it. */
+static int with_memory(void)
+{
+	int fd = region(GIB);
+
+	if (map_obj(fd, 0, MIB, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0))
+		return -1;
+	return fd;
+}
+
+static char *fd_path(int fd)
+{
+	static char path[64];
+
+	sprintf(path, "/proc/self/fd/%d", fd);
+	return path;
+}
+
+/* Opens FD again, closes both, and returns what a watch saw of it. */
+static uint32_t watched(int fd)
+{
+	char buffer[4096] __attribute__((aligned(8)));
+	int in = inotify_init1(IN_NONBLOCK);
+	struct inotify_event *event;
+	ssize_t size, at;
+	uint32_t seen = 0;
+
+	if (inotify_add_watch(in, fd_path(fd), IN_ALL_EVENTS) < 0)
+		return 0;
+	close(open(fd_path(fd), O_RDWR));
+	close(fd);
+	/* With the watch in place: closing it comes later. */
+	BECOMES((size = read(in, buffer, sizeof(buffer))) >= 0);
+	for (at = 0; at < size; at += sizeof(*event) + event->len) {
+		event = (struct inotify_event *)(buffer + at);
+		seen |= event->mask;
+	}
+	if (settled())
+		seen = 0;
+	close(in);
+	return seen;
+}
+
+/* It goes with the last file, and the watch is told, as of a memfd. */
+TEST(a_watch_does_not_keep_it)
+{
+	uint32_t of_memfd = watched(memfd(MIB, 0));
+	long long regions = settled();
+	int in = inotify_init1(IN_NONBLOCK), fd = with_memory();
+
+	ASSERT_LE(0, fd);
+	ASSERT_LE(0, inotify_add_watch(in, fd_path(fd), IN_ALL_EVENTS));
+	ASSERT_OK(close(fd));
+	EXPECT_TRUE(sys_mshare_becomes("regions", regions));
+	close(in);
+	EXPECT_EQ(IN_OPEN | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_IGNORED, of_memfd);
+	EXPECT_EQ(of_memfd, watched(region(GIB)));
+}
+
+/* An event has a file of its own, as one about a memfd. */
+TEST(a_mark_does_not_keep_it_but_an_event_does)
+{
+	long long regions = settled();
+	struct fanotify_event_metadata event;
+	int notify, fd = with_memory(), other = with_memory();
+
+	ASSERT_LE(0, fd);
+	ASSERT_LE(0, other);
+	notify = fanotify_init(FAN_CLASS_NOTIF | FAN_NONBLOCK, O_RDONLY);
+	if (notify < 0)
+		SKIP(return, "no fanotify: %m");
+	EXPECT_ERR(EINVAL, fanotify_mark(notify, FAN_MARK_ADD | FAN_MARK_MOUNT, FAN_OPEN,
+					 AT_FDCWD, fd_path(fd)));
+	EXPECT_ERR(EINVAL, fanotify_mark(notify, FAN_MARK_ADD | FAN_MARK_FILESYSTEM, FAN_OPEN,
+					 AT_FDCWD, fd_path(fd)));
+	ASSERT_OK(fanotify_mark(notify, FAN_MARK_ADD, FAN_OPEN, AT_FDCWD, fd_path(fd)));
+	ASSERT_OK(close(fd));
+	EXPECT_TRUE(sys_mshare_becomes("regions", regions + 1));
+
+	ASSERT_OK(fanotify_mark(notify, FAN_MARK_ADD, FAN_CLOSE, AT_FDCWD, fd_path(other)));
+	ASSERT_OK(close(other));
+	sleep_ms(200);
+	EXPECT_EQ(regions + 1, sys_mshare("regions"));
+	ASSERT_EQ(sizeof(event), read(notify, &event, sizeof(event)));
+	EXPECT_EQ(FAN_CLOSE_WRITE, event.mask);
+	/* Here it is again; its last close is nobody's event. */
+	EXPECT_EQ(GIB, stat_of(event.fd).size);
+	ASSERT_OK(close(event.fd));
+	EXPECT_TRUE(sys_mshare_becomes("regions", regions));
+	close(notify);
+}
+
+TEST(a_lease_or_a_lock_does_not_keep_it)
+{
+	struct flock lock = { .l_type = F_WRLCK };
+	long long regions = settled();
+	int fd = with_memory(), reader = open(fd_path(fd), O_RDONLY);
+
+	ASSERT_LE(0, reader);
+	EXPECT_OK(flock(fd, LOCK_EX));
+	EXPECT_OK(fcntl(fd, F_SETLK, &lock));
+	EXPECT_OK(fcntl(reader, F_SETLEASE, F_RDLCK));
+	ASSERT_OK(close(fd));
+	ASSERT_OK(close(reader));
+	EXPECT_TRUE(sys_mshare_becomes("regions", regions));
+}
+
+/* What would keep it for longer than a file of it refuses it. */
+TEST(others_that_hold_files_refuse_it)
+{
+	struct { struct file_handle head; char buffer[128]; } handle = {
+		.head.handle_bytes = 128,
+	};
+	struct landlock_ruleset_attr rules = { LANDLOCK_ACCESS_FS_READ_FILE };
+	struct landlock_path_beneath_attr rule = { LANDLOCK_ACCESS_FS_READ_FILE };
+	struct epoll_event event = { .events = EPOLLIN };
+	int fd = with_memory(), ruleset, id;
+
+	ASSERT_LE(0, fd);
+	EXPECT_ERR(EPERM, epoll_ctl(epoll_create1(0), EPOLL_CTL_ADD, fd, &event));
+	EXPECT_ERR(EOPNOTSUPP, name_to_handle_at(fd, "", &handle.head, &id, AT_EMPTY_PATH));
+	ruleset = syscall(SYS_landlock_create_ruleset, &rules, sizeof(rules), 0);
+	if (ruleset >= 0) {
+		rule.parent_fd = fd;
+		EXPECT_ERR(EBADFD, syscall(SYS_landlock_add_rule, ruleset,
+					   LANDLOCK_RULE_PATH_BENEATH, &rule, 0));
+	}
+	if (geteuid())
+		SKIP(return, "not root");
+	EXPECT_ERR(EOPNOTSUPP, ioctl(fd, FIFREEZE, 0));
+	EXPECT_ERR(EINVAL, mount(fd_path(fd), "/dev/null", NULL, MS_BIND, NULL));
+	EXPECT_ERR(EINVAL, syscall(SYS_open_tree, fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE));
+}
+
+/* A socket that is in flight in itself, with the region: nobody can receive it. */
+TEST(a_cycle_of_sockets_does_not_keep_it)
+{
+	long long regions = settled();
+	int pair[2], other[2], fd = with_memory();
+
+	ASSERT_LE(0, fd);
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, pair));
+	send_fd(pair[0], fd);
+	send_fd(pair[0], pair[1]);
+	ASSERT_OK(close(fd));
+	EXPECT_EQ(regions + 1, sys_mshare("regions"));
+	close(pair[0]);
+	close(pair[1]);
+	/* The end of any socket makes the kernel look for such. */
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_DGRAM, 0, other));
+	send_fd(other[0], other[0]);
+	close(other[0]);
+	close(other[1]);
 	EXPECT_TRUE(sys_mshare_becomes("regions", regions));
 }
 

@@ -137,4 +137,15 @@ TEST(a_users_regions_are_limited)
 	EXPECT_TRUE(write_number(path, old));
 }
 
+TEST(by_default_a_user_has_a_region_for_each_MiB_of_memory)
+{
+	long long limit = sys_mshare("max_regions_per_user"), mib = meminfo("MemTotal:") / 1024;
+
+	if (mib < 1100)
+		SKIP(return, "a machine with less than that has 1024");
+	/* Some memory was still the boot loader's when the kernel looked. */
+	EXPECT_LE(limit, mib);
+	EXPECT_GE(limit, mib * 9 / 10);
+}
+
 TEST_HARNESS_MAIN

@@ -19,7 +19,6 @@
 struct mem_cgroup;
 struct mm_walk;
 struct mmu_gather;
-struct oom_control;
 struct pt_regs;
 struct task_struct;
 
@@ -100,14 +99,15 @@ struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm);
 
 /* kernel/exit.c */
 void mshare_owner_exit(struct task_struct *task);
+void mshare_exit_mm(struct mm_struct *mm);
 
 /* mm/oom_kill.c */
 unsigned long mshare_badness(struct task_struct *task);
-void mshare_oom_mark(struct mm_struct *mm);
-bool mshare_oom_holds(const struct oom_control *oc, struct mm_struct *mm);
-bool mshare_oom_pending(const struct oom_control *oc);
+bool mshare_oom_quiet(struct mem_cgroup *memcg);
 
 #else /* CONFIG_MSHARE */
+
+#include <linux/sched/mm.h>
 
 static inline bool arch_mshare_p4d_write(p4d_t p4d)
 {
@@ -210,21 +210,17 @@ static inline void mshare_owner_exit(struct task_struct *task)
 {
 }
 
+static inline void mshare_exit_mm(struct mm_struct *mm)
+{
+	mmput(mm);
+}
+
 static inline unsigned long mshare_badness(struct task_struct *task)
 {
 	return 0;
 }
 
-static inline void mshare_oom_mark(struct mm_struct *mm)
-{
-}
-
-static inline bool mshare_oom_holds(const struct oom_control *oc, struct mm_struct *mm)
-{
-	return false;
-}
-
-static inline bool mshare_oom_pending(const struct oom_control *oc)
+static inline bool mshare_oom_quiet(struct mem_cgroup *memcg)
 {
 	return false;
 }

@@ -33,7 +33,7 @@ static void mshare_vm_close(struct vm_area_struct *vma)
 	trace_mshare_detach(region, vma);
 	arch_mshare_withdraw(vma->vm_mm, vma->vm_start);
 	atomic_long_dec(&mshare_nr_attachments);
-	mshare_oom_detached(atomic_long_dec_and_test(&region->attachments));
+	atomic_long_dec(&region->attachments);
 }
 
 static int mshare_vm_may_split(struct vm_area_struct *vma, unsigned long addr)

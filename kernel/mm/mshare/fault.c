@@ -18,12 +18,13 @@
 static bool mshare_memcg_is_ours(const struct mshare_region *region)
 {
 #ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg = mshare_memcg(region);
 	bool ours;
 
-	if (!region->memcg)
+	if (!memcg)
 		return true;
 	rcu_read_lock();
-	ours = mem_cgroup_is_descendant(mem_cgroup_from_task(current), region->memcg);
+	ours = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
 	rcu_read_unlock();
 	return ours;
 #else
@@ -52,7 +53,7 @@ static void mshare_reclaim_high(const struct mshare_region *region)
 {
 #ifdef CONFIG_MEMCG
 	unsigned int nr = current->memcg_nr_pages_over_high;
-	struct mem_cgroup *memcg = region->memcg;
+	struct mem_cgroup *memcg = mshare_memcg(region);
 
 	if (likely(!nr) || mshare_memcg_is_ours(region))
 		return;
@@ -95,7 +96,7 @@ static void mshare_enter(struct mshare_guest *guest, struct mshare_region *regio
 	*guest = (struct mshare_guest) {
 		.host = region->mm, .mm = mm, .vma = vma,
 		.outer = current->mshare_guest,
-		.memcg = set_active_memcg(region->memcg),
+		.memcg = set_active_memcg(mshare_memcg(region)),
 	};
 	current->mshare_guest = guest;
 }

@@ -2,6 +2,7 @@
 /*
  * mshare - the host mm of a region: its tables, whom it charges, its end
  */
+#include <linux/cgroup.h>
 #include <linux/sched/user.h>
 #include <linux/pgalloc.h>
 
@@ -110,8 +111,7 @@ void mshare_mmdrop(struct mm_struct *mm)
 		return;
 	WARN_ON_ONCE(atomic_long_read(&region->attachments));
 	spin_lock(&mshare_lock);
-	list_del(&region->node);
-	hlist_del_init(&region->owner);
+	mshare_take_slots(region, 0);
 	spin_unlock(&mshare_lock);
 	atomic_long_dec(&mshare_nr_regions);
 
@@ -119,25 +119,45 @@ void mshare_mmdrop(struct mm_struct *mm)
 	mm->mshare = NULL;
 	percpu_counter_destroy(&region->faults);
 	mem_cgroup_put(region->memcg);
-	atomic_long_dec(&region->user->mshare_regions);
 	free_uid(region->user);
 	kfree(region);
 }
 
 #ifdef CONFIG_MEMCG
 /**
- * mshare_get_memcg - Whom to charge for what a region allocates.
+ * mshare_memcg - Whom to charge for what a region allocates.
+ * @region: The region.
+ *
+ * Return: The memory cgroup its creator was in; if that has been removed, so that
+ * nobody could see or raise its limit, the nearest one above it that has not.
+ * NULL without memory cgroups.  The region's reference keeps all of them.
+ */
+struct mem_cgroup *mshare_memcg(const struct mshare_region *region)
+{
+	struct mem_cgroup *memcg = region->memcg;
+
+	while (memcg && css_is_dying(&memcg->css))
+		memcg = parent_mem_cgroup(memcg);
+	return memcg;
+}
+
+/**
+ * mshare_get_memcg - The same, for the core, which has the mm.
  * @mm: A host mm.
  *
- * Return: The memory cgroup its creator was in, with a reference.
+ * Return: The memory cgroup with a reference, or NULL.
  */
 struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm)
 {
-	struct mem_cgroup *memcg = mm->mshare->memcg;
+	struct mem_cgroup *memcg = mshare_memcg(mm->mshare);
 
-	/* The region's own reference makes this one safe to take. */
 	if (memcg)
 		css_get(&memcg->css);
 	return memcg;
+}
+#else
+struct mem_cgroup *mshare_memcg(const struct mshare_region *region)
+{
+	return NULL;
 }
 #endif

@@ -14,6 +14,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/workqueue.h>
+#include <linux/xarray.h>
 #include <uapi/linux/mshare.h>
 
 struct user_struct;
@@ -51,12 +52,10 @@ struct mshare_region {
 	struct mm_struct *mm;
 	/** @id: Number of the region; never changes. */
 	u64 id;
-	/** @node: In the list of all regions; under mshare_lock. */
-	struct list_head node;
 	/**
 	 * @base: Where attachments go by preference, 0 as long as there never
-	 * was a size.  Written once under the host's mmap_lock (write) and
-	 * mshare_lock, read under either.
+	 * was a size.  Written once under the host's mmap_lock (write), read
+	 * under it.
 	 */
 	unsigned long base;
 	/**
@@ -74,11 +73,14 @@ struct mshare_region {
 	atomic_long_t attachments;
 	/** @faults: Page faults served. */
 	struct percpu_counter faults;
-	/** @memcg: Whom to charge; a reference.  Never changes. */
+	/** @memcg: The cgroup of the creator; a reference.  Never changes. */
 	struct mem_cgroup *memcg;
 	/** @user: Whose limit it counts against; a reference.  Never changes. */
 	struct user_struct *user;
-	/** @owner: In signal_struct::mshare_owned; under mshare_lock. */
+	/**
+	 * @owner: In signal_struct::mshare_owned, until the owner or the inode
+	 * goes.  Changed under mshare_lock, walked under RCU.
+	 */
 	struct hlist_node owner;
 	/** @owned: Made with MSHARE_OWNED.  Never changes. */
 	bool owned;
@@ -92,29 +94,29 @@ struct mshare_region {
 	bool dead;
 	/** @reap: Frees what a dead region holds. */
 	struct work_struct reap;
-	/** @put: Drops the inode's user of the host mm. */
-	struct rcu_work put;
+	/**
+	 * @drop: Drops the host mm a grace period after the inode: CPUs may
+	 * still be reading a set that names it, others the region.
+	 */
+	struct rcu_work drop;
 };
 
 /* region.c */
 extern spinlock_t mshare_lock;
-extern struct list_head mshare_regions;
+extern struct xarray mshare_regions;
 extern atomic_long_t mshare_nr_regions;
 extern struct workqueue_struct *mshare_wq;
+void mshare_take_slots(struct mshare_region *region, unsigned int slots);
 struct file *mshare_create_file(const char *name, unsigned int flags);
 bool mshare_is_file(const struct file *file);
 
 /* host.c */
 struct mm_struct *mshare_host_alloc(void);
+struct mem_cgroup *mshare_memcg(const struct mshare_region *region);
 int mshare_host_grow(struct mshare_region *region, unsigned int slots);
 
 /* owner.c */
-void mshare_truncate_objects(struct mshare_region *region, bool wait);
 void mshare_reap(struct work_struct *work);
-
-/* oom.c */
-void mshare_oom_detached(bool last);
-void mshare_oom_count(int going);
 
 /* attach.c */
 extern atomic_long_t mshare_nr_attachments;

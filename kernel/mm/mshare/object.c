@@ -329,7 +329,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	if (writable)
 		mapping_unmap_writable(file->f_mapping);
 	if (!IS_ERR_VALUE(ret)) {
-		struct mem_cgroup *memcg = set_active_memcg(region->memcg);
+		struct mem_cgroup *memcg = set_active_memcg(mshare_memcg(region));
 
 		/* Reading, as mmap() does for a shared mapping; it may fail. */
 		if (args->flags & MAP_POPULATE)

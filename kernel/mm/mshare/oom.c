@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - the out-of-memory killer: what it counts, and what it waits for
+ * mshare - the out-of-memory killer: what it counts, what its victims let go of
  */
-#include <linux/hash.h>
 #include <linux/oom.h>
+#include <linux/ratelimit.h>
+#include <linux/rculist.h>
 #include <linux/sched/signal.h>
 #include <linux/shmem_fs.h>
 
@@ -19,7 +20,7 @@ static unsigned long mshare_object_swap(struct vm_area_struct *vma)
 
 /*
  * Of very many objects the swap of the first ones counts: they are looked at for
- * each process that is attached, under spinlocks.
+ * each process that is attached, in atomic context.
  */
 #define MSHARE_OOM_OBJECTS	1000
 
@@ -64,7 +65,7 @@ static unsigned long mshare_shared_pages(struct mm_struct *host, void *objects)
  * bystanders, one after the other until the memory is free.  A region that an
  * owner takes with it counts for the owner alone.
  *
- * Context: Does not sleep.  Takes mshare_lock.
+ * Context: Does not sleep.
  * Return: The number of pages.
  */
 unsigned long mshare_badness(struct task_struct *task)
@@ -74,119 +75,88 @@ unsigned long mshare_badness(struct task_struct *task)
 	unsigned long pages;
 
 	pages = arch_mshare_sum(task->mm, mshare_shared_pages, &objects);
-	if (hlist_empty(&task->signal->mshare_owned))
-		return pages;
-	spin_lock(&mshare_lock);
-	hlist_for_each_entry(region, &task->signal->mshare_owned, owner)
+	rcu_read_lock();
+	hlist_for_each_entry_rcu(region, &task->signal->mshare_owned, owner)
 		pages += mshare_region_pages(region, &objects);
-	spin_unlock(&mshare_lock);
+	rcu_read_unlock();
 	return pages;
 }
 
-/*
- * The memory of a region is free a while after its last holder has ended: there
- * are a file, an inode and a grace period in between.  The OOM killer must not
- * take that for having killed in vain and go on with bystanders.  But it must not
- * wait for ever either, for a process that cannot end.
- */
-#define MSHARE_OOM_PATIENCE	(2 * HZ)
-#define MSHARE_OOM_CLOSE	(HZ / 10)
+/* Detaches all regions from an mm that nobody runs on any more. */
+static void mshare_detach_all(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	unsigned long addr = 0;
+	struct vma_iterator vmi;
+	struct file *file;
+	int err = 0;
 
-/* When a holder was killed, has let go, or a region was freed; in jiffies. */
-static unsigned long mshare_oom_progress;
-/* When a region was left without an attachment. */
-static unsigned long mshare_oom_alone;
-/* Regions without an inode whose memory is not free yet. */
-static atomic_t mshare_oom_going = ATOMIC_INIT(0);
-
-/*
- * Whoever attaches and detaches all the time, or makes regions, would let the OOM
- * killers of all others wait for ever.  So each cgroup that is full, and the machine,
- * waits for so long until it has not asked for a while.  Those that share an entry
- * have less patience, never more.
- */
-#define MSHARE_OOM_LIMIT	(8 * HZ)
-#define MSHARE_OOM_FORGET	(10 * HZ)
-#define MSHARE_OOM_BITS		4
+	while (!err) {
+		mmap_write_lock(mm);
+		vma_iter_init(&vmi, mm, addr);
+		for_each_vma(vmi, vma)
+			if (vma_is_mshare(vma))
+				break;
+		if (!vma) {
+			mmap_write_unlock(mm);
+			return;
+		}
+		addr = vma->vm_end;
+		/* A seal does not outlive the process. */
+		vm_flags_clear(vma, VM_SEALED);
+		file = get_file(vma->vm_file);
+		/* If there is no memory to do it, exit_mmap() will. */
+		err = do_munmap(mm, vma->vm_start, vma->vm_end - vma->vm_start, NULL);
+		mmap_write_unlock(mm);
+		/* In place: the memory may go with it. */
+		__fput_sync(file);
+	}
+}
 
 /**
- * struct mshare_oom_wait - How long an OOM killer has waited for regions.
- * @seen: When it last did, in jiffies.
- * @spent: For how many jiffies in all.
+ * mshare_exit_mm - mmput() for a task that exits.
+ * @mm: What was its mm.
  *
- * oom_lock guards both.
- */
-struct mshare_oom_wait {
-	unsigned long seen;
-	unsigned long spent;
-};
-
-static struct mshare_oom_wait mshare_oom_waits[1 << MSHARE_OOM_BITS];
-
-/* May the OOM killer wait once more? */
-static bool mshare_oom_may_wait(const struct oom_control *oc)
-{
-	struct mshare_oom_wait *wait = &mshare_oom_waits[hash_ptr(oc->memcg, MSHARE_OOM_BITS)];
-	unsigned long since = jiffies - wait->seen;
-
-	lockdep_assert_held(&oom_lock);
-	wait->seen = jiffies;
-	/* Reclaim in between may take long: it is no end of the wait. */
-	wait->spent = since < MSHARE_OOM_FORGET ? wait->spent + min(since, HZ) : 0;
-	return wait->spent < MSHARE_OOM_LIMIT;
-}
-
-/**
- * mshare_oom_mark - The OOM killer has chosen a process.
- * @mm: Of the process.
- */
-void mshare_oom_mark(struct mm_struct *mm)
-{
-	if (arch_mshare_attached(mm))
-		WRITE_ONCE(mshare_oom_progress, jiffies);
-}
-
-/**
- * mshare_oom_holds - Is a process that was killed still to be waited for?
- * @oc: Who would wait; holds oom_lock.
- * @mm: Of the process, which the OOM killer would not wait for any more.
+ * A process that the OOM killer has chosen first lets go of its regions.  exit_mmap()
+ * does so at the end, when it has long told the OOM killer to choose another one, if
+ * there still is no memory.
  *
- * Return: true if it is attached to a region.
+ * Context: Sleeps.  With no lock: this may free regions.
  */
-bool mshare_oom_holds(const struct oom_control *oc, struct mm_struct *mm)
+void mshare_exit_mm(struct mm_struct *mm)
 {
-	return arch_mshare_attached(mm) &&
-	       time_before(jiffies, READ_ONCE(mshare_oom_progress) + MSHARE_OOM_PATIENCE) &&
-	       mshare_oom_may_wait(oc);
+	if (unlikely(tsk_is_oom_victim(current)) && arch_mshare_attached(mm)) {
+		/* Other threads may still have robust mutexes there to mark. */
+		if (atomic_add_unless(&mm->mm_users, -1, 1))
+			return;
+		mshare_detach_all(mm);
+	}
+	mmput(mm);
 }
 
 /**
- * mshare_oom_pending - Is memory of regions about to be free?
- * @oc: Who would wait; holds oom_lock.
+ * mshare_oom_quiet - A cgroup is full and has nobody to kill: no report?
+ * @memcg: The cgroup, or NULL if memory itself is short.
  *
- * Return: true if the OOM killer is to wait for it.
+ * With regions one cgroup pays for the faults of others.  Such a fault fails, for who
+ * is not in that cgroup or must not be chosen, and may be repeated without end.
+ *
+ * Return: true if there is to be none.
  */
-bool mshare_oom_pending(const struct oom_control *oc)
+bool mshare_oom_quiet(struct mem_cgroup *memcg)
 {
-	/* If it has a descriptor somewhere, it stays and this was in vain. */
-	unsigned long end = READ_ONCE(mshare_oom_alone) + MSHARE_OOM_CLOSE;
+#ifdef CONFIG_MEMCG
+	static DEFINE_RATELIMIT_STATE(rs, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
+	bool member;
 
-	if (atomic_read(&mshare_oom_going))
-		end = READ_ONCE(mshare_oom_progress) + MSHARE_OOM_PATIENCE;
-	return time_before(jiffies, end) && mshare_oom_may_wait(oc);
-}
-
-/* A guest has let go of a region, the @last one that was attached to it. */
-void mshare_oom_detached(bool last)
-{
-	WRITE_ONCE(mshare_oom_progress, jiffies);
-	if (last)
-		WRITE_ONCE(mshare_oom_alone, jiffies);
-}
-
-/* A region has lost its inode (1), or its memory is free (-1). */
-void mshare_oom_count(int going)
-{
-	WRITE_ONCE(mshare_oom_progress, jiffies);
-	atomic_add(going, &mshare_oom_going);
+	/* Who charges its own cgroup is no concern of ours. */
+	if (!memcg || !current->active_memcg)
+		return false;
+	rcu_read_lock();
+	member = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
+	rcu_read_unlock();
+	return !member || !__ratelimit(&rs);
+#else
+	return false;
+#endif
 }

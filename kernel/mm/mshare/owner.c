@@ -3,6 +3,8 @@
  * mshare - owners: a region that dies with the process that made it
  */
 #include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/oom.h>
 #include <linux/sched/signal.h>
 
 #include "mshare.h"
@@ -27,7 +29,8 @@ static struct file *mshare_own_file(struct mshare_region *region, unsigned long 
 	} else {
 		vma = lock_vma_under_rcu(mm, addr);
 	}
-	if (vma && vma->vm_file->private_data == region)
+	if (vma && vma->vm_file->private_data == region &&
+	    (wait || !is_vm_hugetlb_page(vma)))
 		file = get_file(vma->vm_file);
 	if (wait)
 		mmap_read_unlock(mm);
@@ -36,14 +39,12 @@ static struct file *mshare_own_file(struct mshare_region *region, unsigned long 
 	return file;
 }
 
-/**
- * mshare_truncate_objects - Take the memory of anonymous objects away.
- * @region: The region.
- * @wait: Wait for objects that change just now, else pass them by.
- *
- * Without @wait no lock can keep it waiting.
+/*
+ * Takes the memory of anonymous objects away.  With @wait it waits for objects that
+ * change just now.  Else it passes them by, and no lock can keep it waiting, and huge
+ * pages of hugetlbfs too, which are no use to who needs memory.
  */
-void mshare_truncate_objects(struct mshare_region *region, bool wait)
+static void mshare_truncate_objects(struct mshare_region *region, bool wait)
 {
 	struct mm_struct *mm = region->mm;
 	unsigned long addr = MSHARE_HOST_START;
@@ -203,13 +204,14 @@ static bool mshare_has_mm(struct task_struct *task)
  * gone.  Up to then each may have robust mutexes of the region to mark, and its
  * list of them may lead through the region.
  *
- * Marks and queues only: neither waits nor fails.
+ * Marks and queues only: neither waits nor fails.  But the OOM killer wants the memory
+ * of its victim before that is gone.
  */
 void mshare_owner_exit(struct task_struct *task)
 {
 	struct signal_struct *signal = task->signal;
+	bool victim = tsk_is_oom_victim(task);
 	struct mshare_region *region;
-	struct hlist_node *next;
 
 	/*
 	 * Each thread clears its mm and then looks at the others: the last to pass
@@ -220,12 +222,23 @@ void mshare_owner_exit(struct task_struct *task)
 	    mshare_has_mm(task))
 		return;
 	spin_lock(&mshare_lock);
-	hlist_for_each_entry_safe(region, next, &signal->mshare_owned, owner) {
-		hlist_del_init(&region->owner);
+	while (!hlist_empty(&signal->mshare_owned)) {
+		region = hlist_entry(signal->mshare_owned.first, struct mshare_region, owner);
+		hlist_del_init_rcu(&region->owner);
 		WRITE_ONCE(region->dead, true);
-		/* Without a user left the region is going anyway. */
-		if (mmget_not_zero(region->mm))
-			queue_work(mshare_wq, &region->reap);
+		/* It was in the list, so the inode's user is there. */
+		mmget(region->mm);
+		if (victim)
+			mmget(region->mm);
+		queue_work(mshare_wq, &region->reap);
+		/* There may be very many, and others want the lock. */
+		spin_unlock(&mshare_lock);
+		if (victim) {
+			mshare_truncate_objects(region, false);
+			mmput(region->mm);
+		}
+		cond_resched();
+		spin_lock(&mshare_lock);
 	}
 	spin_unlock(&mshare_lock);
 }

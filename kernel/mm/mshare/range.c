@@ -249,7 +249,7 @@ int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, in
 	if (err)
 		return err;
 	/* Should the region shrink now, there is a hole. */
-	memcg = set_active_memcg(region->memcg);
+	memcg = set_active_memcg(mshare_memcg(region));
 	err = do_madvise(mm, MSHARE_HOST_START + offset, length, advice);
 	set_active_memcg(memcg);
 	return err;

@@ -2,8 +2,8 @@
 /*
  * mshare - regions: inode, size, base
  */
-#include <linux/bitmap.h>
 #include <linux/fs.h>
+#include <linux/hugetlb.h>
 #include <linux/init.h>
 #include <linux/mount.h>
 #include <linux/pagemap.h>
@@ -11,6 +11,7 @@
 #include <linux/random.h>
 #include <linux/sched/signal.h>
 #include <linux/sched/user.h>
+#include <linux/shmem_fs.h>
 
 #include "mshare.h"
 
@@ -22,12 +23,16 @@
 #define WINDOW_SLOTS		((MSHARE_WINDOW_END - MSHARE_WINDOW_START) / P4D_SIZE)
 
 /*
- * Guards the list of regions, their bases and slots, and the lists of owned
- * regions.  A leaf: nothing nests inside.
+ * Guards which slots are taken, and changes of the lists of owned regions.  A leaf,
+ * held for a few steps however many regions there are.
  */
 DEFINE_SPINLOCK(mshare_lock);
-LIST_HEAD(mshare_regions);
+/* By id, from creation until the inode goes, and a grace period longer for RCU. */
+DEFINE_XARRAY(mshare_regions);
 atomic_long_t mshare_nr_regions;
+
+/* By how many regions each slot of the window is taken; under mshare_lock. */
+static unsigned int mshare_takers[WINDOW_SLOTS];
 
 static atomic64_t mshare_last_id;
 static struct vfsmount *mshare_mnt __ro_after_init;
@@ -49,29 +54,48 @@ u64 mshare_region_id(const struct mshare_region *region)
 
 /* Size */
 
-/* Chooses a base for @slots slots that no other region has, as long as there is one. */
-static unsigned long mshare_pick_base(const struct mshare_region *self, unsigned int slots)
+/* Chooses a base for @slots slots, where the fewest regions are. */
+static unsigned long mshare_pick_base(unsigned int slots)
 {
-	DECLARE_BITMAP(taken, WINDOW_SLOTS) = { 0 };
-	const struct mshare_region *region;
-	unsigned long slot;
+	unsigned long takers, fewest = ULONG_MAX;
+	unsigned int i, j, first, best = 0;
 
 	lockdep_assert_held(&mshare_lock);
-	list_for_each_entry(region, &mshare_regions, node) {
-		unsigned long first;
-
-		if (!region->base || region == self)
+	for (i = 0; fewest && i < WINDOW_SLOTS; i++) {
+		first = (mshare_first_slot + i) % WINDOW_SLOTS;
+		if (first + slots > WINDOW_SLOTS)
 			continue;
-		/* Slots past the window are not in the map. */
-		first = (region->base - MSHARE_WINDOW_START) / P4D_SIZE;
-		bitmap_set(taken, first, min(region->slots, WINDOW_SLOTS - first));
+		for (takers = j = 0; j < slots; j++)
+			takers += mshare_takers[first + j];
+		if (takers < fewest) {
+			fewest = takers;
+			best = first;
+		}
 	}
-	slot = bitmap_find_next_zero_area(taken, WINDOW_SLOTS, mshare_first_slot, slots, 0);
-	if (slot >= WINDOW_SLOTS)
-		slot = bitmap_find_next_zero_area(taken, WINDOW_SLOTS, 0, slots, 0);
-	if (slot >= WINDOW_SLOTS)
-		slot = mshare_first_slot % (WINDOW_SLOTS - slots + 1);
-	return MSHARE_WINDOW_START + slot * P4D_SIZE;
+	return MSHARE_WINDOW_START + best * P4D_SIZE;
+}
+
+/**
+ * mshare_take_slots - Change how many slots from its base on a region takes.
+ * @region: The region; it is about to grow, or to be freed.
+ * @slots: How many; 0 for none any more.
+ *
+ * Context: mshare_lock.
+ */
+void mshare_take_slots(struct mshare_region *region, unsigned int slots)
+{
+	unsigned int slot, first;
+
+	lockdep_assert_held(&mshare_lock);
+	if (!region->base && slots)
+		region->base = mshare_pick_base(slots);
+	first = (region->base - MSHARE_WINDOW_START) / P4D_SIZE;
+	/* Those past the window are not counted. */
+	for (slot = region->slots; slot < slots && first + slot < WINDOW_SLOTS; slot++)
+		mshare_takers[first + slot]++;
+	for (slot = slots; slot < region->slots && first + slot < WINDOW_SLOTS; slot++)
+		mshare_takers[first + slot]--;
+	region->slots = slots;
 }
 
 /* Slots that the largest attachment has. */
@@ -106,16 +130,16 @@ static int mshare_set_size(struct inode *inode, unsigned long size)
 	    (find_vma_intersection(mm, MSHARE_HOST_START + size, ULONG_MAX) ||
 	     slots < mshare_slots_in_use(inode->i_mapping)))
 		goto out;
-	memcg = set_active_memcg(region->memcg);
+	memcg = set_active_memcg(mshare_memcg(region));
 	err = mshare_host_grow(region, slots);
 	set_active_memcg(memcg);
 	if (err)
 		goto out;
-	spin_lock(&mshare_lock);
-	region->slots = max(region->slots, slots);
-	if (!region->base && slots)
-		region->base = mshare_pick_base(region, slots);
-	spin_unlock(&mshare_lock);
+	if (slots > region->slots) {
+		spin_lock(&mshare_lock);
+		mshare_take_slots(region, slots);
+		spin_unlock(&mshare_lock);
+	}
 	region->size = size;
 	i_size_write(inode, size);
 out:
@@ -166,16 +190,9 @@ bool mshare_is_file(const struct file *file)
 	return file->f_op == &mshare_fops;
 }
 
-static void mshare_put_work(struct work_struct *work)
+static void mshare_drop_work(struct work_struct *work)
 {
-	struct mshare_region *region = container_of(to_rcu_work(work),
-						    struct mshare_region, put);
-	struct mm_struct *mm = region->mm;
-
-	/* The last fput() of their files would do it, some time after this. */
-	mshare_truncate_objects(region, true);
-	mmput(mm);
-	mshare_oom_count(-1);
+	mmdrop(container_of(to_rcu_work(work), struct mshare_region, drop)->mm);
 }
 
 static struct mshare_region *mshare_region_alloc(bool owned)
@@ -183,10 +200,11 @@ static struct mshare_region *mshare_region_alloc(bool owned)
 	struct mshare_region *region;
 	struct user_struct *user;
 	unsigned int limit;
+	int err = -ENOMEM;
 
 	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 	if (!region)
-		return ERR_PTR(-ENOMEM);
+		return ERR_PTR(err);
 	if (percpu_counter_init(&region->faults, 0, GFP_KERNEL_ACCOUNT))
 		goto out_free;
 	region->mm = mshare_host_alloc();
@@ -196,34 +214,37 @@ static struct mshare_region *mshare_region_alloc(bool owned)
 	user = get_uid(current_user());
 	limit = READ_ONCE(mshare_max_regions_per_user);
 	if (atomic_long_inc_return(&user->mshare_regions) > limit && limit) {
-		atomic_long_dec(&user->mshare_regions);
-		free_uid(user);
-		mmput(region->mm);
-		percpu_counter_destroy(&region->faults);
-		kfree(region);
-		return ERR_PTR(-EDQUOT);
+		err = -EDQUOT;
+		goto out_user;
 	}
+	region->id = atomic64_inc_return(&mshare_last_id);
+	err = xa_insert(&mshare_regions, region->id, region, GFP_KERNEL);
+	if (err)
+		goto out_user;
 	region->user = user;
 	region->memcg = get_mem_cgroup_from_current();
-	region->id = atomic64_inc_return(&mshare_last_id);
 	region->owned = owned;
 	INIT_WORK(&region->reap, mshare_reap);
-	INIT_RCU_WORK(&region->put, mshare_put_work);
+	INIT_RCU_WORK(&region->drop, mshare_drop_work);
 	atomic_long_inc(&mshare_nr_regions);
-	/* From here on mmput() frees it all. */
+	/* From here on evicting the inode frees it all. */
 	region->mm->mshare = region;
-	spin_lock(&mshare_lock);
-	list_add_tail(&region->node, &mshare_regions);
-	if (owned)
-		hlist_add_head(&region->owner, &current->signal->mshare_owned);
-	spin_unlock(&mshare_lock);
+	if (owned) {
+		spin_lock(&mshare_lock);
+		hlist_add_head_rcu(&region->owner, &current->signal->mshare_owned);
+		spin_unlock(&mshare_lock);
+	}
 	return region;
 
+out_user:
+	atomic_long_dec(&user->mshare_regions);
+	free_uid(user);
+	mmput(region->mm);
 out_counter:
 	percpu_counter_destroy(&region->faults);
 out_free:
 	kfree(region);
-	return ERR_PTR(-ENOMEM);
+	return ERR_PTR(err);
 }
 
 /**
@@ -249,6 +270,8 @@ struct file *mshare_create_file(const char *name, unsigned int flags)
 	}
 	inode->i_private = region;
 	inode->i_mode |= S_IFREG;
+	/* It has no name.  A watch on it (inotify) ends with the last file, as of a memfd. */
+	clear_nlink(inode);
 	inode->i_op = &mshare_iops;
 	/* For those who reopen it through /proc. */
 	inode->i_fop = &mshare_fops;
@@ -266,20 +289,51 @@ struct file *mshare_create_file(const char *name, unsigned int flags)
 	return file;
 }
 
+/*
+ * Frees the memory of anonymous objects at once.  Unmapping them is not enough: the
+ * last fput() of a file may free it much later.
+ */
+static void mshare_free_anon(struct mshare_region *region)
+{
+	struct mm_struct *mm = region->mm;
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, 0);
+	mmap_read_lock(mm);
+	for_each_vma(vmi, vma) {
+		if (vma->vm_file->private_data != region || is_vm_hugetlb_page(vma))
+			continue;
+		/* All at once, and not page by page. */
+		unmap_mapping_range(vma->vm_file->f_mapping, 0, 0, 1);
+		shmem_truncate_range(file_inode(vma->vm_file), 0, (loff_t)-1);
+		cond_resched();
+	}
+	mmap_read_unlock(mm);
+}
+
+/*
+ * Nobody is attached, and whoever was has flushed.  The memory is freed here, by the
+ * one who let go last, who has no lock: it may be a process that the OOM killer has
+ * chosen to get that memory.
+ */
 static void mshare_evict_inode(struct inode *inode)
 {
 	struct mshare_region *region = inode->i_private;
 
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
-	/*
-	 * Tearing down a host mm takes long, and the caller may hold a guest's
-	 * mmap_lock.
-	 */
-	if (region) {
-		mshare_oom_count(1);
-		queue_rcu_work(mshare_wq, &region->put);
-	}
+	if (!region)
+		return;
+	spin_lock(&mshare_lock);
+	hlist_del_init_rcu(&region->owner);
+	spin_unlock(&mshare_lock);
+	mmgrab(region->mm);
+	mshare_free_anon(region);
+	mmput(region->mm);
+	xa_erase(&mshare_regions, region->id);
+	atomic_long_dec(&region->user->mshare_regions);
+	queue_rcu_work(mshare_wq, &region->drop);
 }
 
 static const struct super_operations mshare_super_ops = {
@@ -331,6 +385,9 @@ static int __init mshare_init(void)
 	BUILD_BUG_ON(MSHARE_NAME_MAX + sizeof("mshare:") - 1 > NAME_MAX);
 
 	mshare_first_slot = get_random_u32_below(WINDOW_SLOTS);
+	/* An empty region of one slot takes some 16 KiB, all of a user less than 2%. */
+	mshare_max_regions_per_user = clamp(totalram_pages() >> (20 - PAGE_SHIFT),
+					    1024UL, (unsigned long)UINT_MAX);
 	mshare_wq = alloc_workqueue("mshare", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
 	if (!mshare_wq)
 		return -ENOMEM;

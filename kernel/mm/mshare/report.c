@@ -4,13 +4,17 @@
  */
 #include <linux/hugetlb.h>
 #include <linux/kobject.h>
+#include <linux/rcupdate_wait.h>
 #include <linux/seq_file.h>
 #include <linux/shmem_fs.h>
 #include <linux/sysfs.h>
 
 #include "mshare.h"
 
-/* EDQUOT for mshare_create() past this many regions of a user; 0: no limit. */
+/*
+ * EDQUOT for mshare_create() past this many regions of a user; 0: no limit.  Set at boot,
+ * by the size of memory.
+ */
 unsigned int mshare_max_regions_per_user;
 /* EPERM for mshare_create() if false; set at boot when all is there. */
 bool mshare_enabled;
@@ -141,13 +145,15 @@ static ssize_t attachments_show(struct kobject *kobj, struct kobj_attribute *att
 static ssize_t pgtable_bytes_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
 	const struct mshare_region *region;
-	unsigned long bytes = 0;
+	unsigned long id, bytes = 0;
 
-	/* A region leaves the list before its mm goes. */
-	spin_lock(&mshare_lock);
-	list_for_each_entry(region, &mshare_regions, node)
+	/* There may be very many, so with no lock.  The mm lives as long under RCU. */
+	rcu_read_lock();
+	xa_for_each(&mshare_regions, id, region) {
 		bytes += mm_pgtables_bytes(region->mm);
-	spin_unlock(&mshare_lock);
+		cond_resched_rcu();
+	}
+	rcu_read_unlock();
 	return sysfs_emit(buf, "%lu\n", bytes);
 }
 

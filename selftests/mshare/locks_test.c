@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a fault in an attachment holds while it waits, and what it waits for.  The
+ * What a fault in an attachment holds while it waits, and who waits for it.  The
  * file in the region is on a network block device whose server is a child of this
  * process, which none of its locks can stop: reads wait as long as the test likes.
  */
@@ -9,6 +9,7 @@
 #include "mst.h"
 
 #include <endian.h>
+#include <linux/fs.h>
 #include <linux/nbd.h>
 #include <pthread.h>
 #include <sched.h>
@@ -79,7 +80,7 @@ FIXTURE(locks)
 	char dir[40];
 	pthread_t kernel;
 	pid_t server;
-	int nbd, file, fd;
+	int nbd, file, fd, frozen;
 	char *addr;
 };
 
@@ -140,6 +141,10 @@ FIXTURE_SETUP(locks)
 FIXTURE_TEARDOWN(locks)
 {
 	control->hold = 0;
+	if (self->frozen > 0) {
+		ioctl(self->frozen, FITHAW, 0);
+		close(self->frozen);
+	}
 	mshare_detach(self->addr, 0);
 	close(self->fd);
 	close(self->file);
@@ -202,6 +207,13 @@ static void map_and_unmap(struct worker *worker)
 	void *p = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	worker->result = p == MAP_FAILED ? -1 : munmap(p, PAGE);
+}
+
+/* Of the object, and of others. */
+static void protect_and_map(struct worker *worker)
+{
+	worker->result = mshare_protect(worker->fd, 0, FILE_SIZE, PROT_READ, 0) ?:
+			 map_anon(worker->fd, MIB, PAGE, RW) != MIB;
 }
 
 /* ACCESS waits for the device; CHANGE must not wait for it. */
@@ -295,6 +307,396 @@ TEST_F(locks, a_process_that_waits_can_be_killed)
 	EXPECT_EQ(FAULT_NONE, try_load(self->addr));
 }
 
+/* Has the child ended?  Its status, as wait_for() says it. */
+static bool ended(pid_t pid, int *result)
+{
+	int status;
+
+	if (waitpid(pid, &status, WNOHANG) != pid)
+		return false;
+	*result = WIFSIGNALED(status) ? KILLED_BY(WTERMSIG(status)) : WEXITSTATUS(status);
+	return true;
+}
+
+static bool sleeps_for_good(pid_t pid)
+{
+	char path[40], *stat, state = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	stat = slurp(path);
+	if (stat)
+		state = *(strrchr(stat, ')') + 2);
+	free(stat);
+	return state == 'D';
+}
+
+/* A debugger may not let its victim's lock go, but holds nothing of the region. */
+TEST_F(locks, a_debugger_that_waits_does_not_delay_a_change)
+{
+	int result = -1;
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int mem = open("/proc/self/mem", O_RDONLY);
+		char byte = 0;
+
+		CHILD_CHECK(pread(mem, &byte, 1, (uintptr_t)self->addr) == 1);
+		_exit(byte != 'x');
+	}
+	ASSERT_TRUE(await(&control->held));
+
+	struct worker changer = { .fd = self->fd, .work = protect_and_map };
+
+	ASSERT_OK(pthread_create(&changer.thread, NULL, work, &changer));
+	EXPECT_TRUE(await(&changer.done)) {
+		TH_LOG("it waits for a debugger that waits for a device");
+	}
+	EXPECT_FALSE(ended(pid, &result));
+	control->hold = 0;
+	ASSERT_OK(pthread_join(changer.thread, NULL));
+	EXPECT_EQ(0, changer.result);
+	EXPECT_TRUE(BECOMES(ended(pid, &result)));
+	EXPECT_EQ(0, result);
+}
+
+/* The object goes while the debugger waits for its page. */
+TEST_F(locks, a_debugger_that_waits_survives_an_unmap)
+{
+	int result = -1;
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int mem = open("/proc/self/mem", O_RDONLY);
+		char byte;
+
+		CHILD_CHECK(pread(mem, &byte, 1, (uintptr_t)self->addr) == -1 && errno == EIO);
+		_exit(0);
+	}
+	ASSERT_TRUE(await(&control->held));
+	EXPECT_OK(mshare_unmap(self->fd, 0, FILE_SIZE, 0));
+	EXPECT_FALSE(ended(pid, &result));
+	control->hold = 0;
+	EXPECT_TRUE(BECOMES(ended(pid, &result)));
+	EXPECT_EQ(0, result);
+}
+
+/*
+ * A file system that is frozen, as for a backup: whoever writes to a mapping of it waits
+ * in page_mkwrite(), until the thaw and not to be killed.  Ordinarily nobody else does.
+ */
+#define OTHER		(64 * MIB)
+
+static struct {
+	char *file, *other;
+	int fd;
+} at;
+
+/* What has to do with other objects, or with none; 0 if it works. */
+static int touches_a_page(void)
+{
+	*(volatile char *)at.other = 1;
+	return 0;
+}
+
+static char *new_page(void)
+{
+	return at.other + (getpid() % 2000 + 1) * PAGE;
+}
+
+static int touches_a_new_page(void)
+{
+	*(volatile char *)new_page() = 1;
+	return 0;
+}
+
+static int pins_a_new_page(void)
+{
+	char byte = 1;
+	struct iovec from = { &byte, 1 }, to = { new_page(), 1 };
+
+	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) != 1;
+}
+
+static int reads_into_a_new_page(void)
+{
+	return read(open("/dev/zero", O_RDONLY), new_page(), 1) != 1;
+}
+
+static int asks_about_it(void)
+{
+	struct mshare_stat st;
+	char path[40];
+
+	if (mshare_stat(at.fd, &st, sizeof(st), 0) || smaps(at.file, "Rss") < 0)
+		return 1;
+	sprintf(path, "/proc/self/fdinfo/%d", at.fd);
+	return file_key(path, "mshare-objects:\t") < 2;
+}
+
+static int attaches_it(void)
+{
+	void *addr = mshare_attach(at.fd, NULL, 0);
+
+	return addr == MAP_FAILED || mshare_detach(addr, 0);
+}
+
+static int changes_it_elsewhere(void)
+{
+	return map_anon(at.fd, GIB / 2, MIB, PROT_READ) != GIB / 2 ||
+	       mshare_protect(at.fd, GIB / 2, MIB, RW, 0) ||
+	       mshare_advise(at.fd, GIB / 2, MIB, MADV_RANDOM, 0) ||
+	       mshare_advise(at.fd, GIB / 2, MIB, MADV_POPULATE_WRITE, 0) ||
+	       map_obj(at.fd, GIB / 2, MIB / 2, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED,
+		       -1, 0) != GIB / 2 ||
+	       mshare_unmap(at.fd, GIB / 2, MIB, 0);
+}
+
+/* The same object, but nothing is written: with no change that waits, it works. */
+static int reads_the_file(void)
+{
+	return mshare_advise(at.fd, 0, FILE_SIZE, MADV_DONTNEED, 0) ||
+	       *(volatile char *)(at.file + 2 * PAGE) != 'x';
+}
+
+static const struct {
+	const char *what;
+	int (*run)(void);
+} others[] = {
+#define OTHER_ONE(f) { #f, f }
+	OTHER_ONE(touches_a_page), OTHER_ONE(touches_a_new_page), OTHER_ONE(pins_a_new_page),
+	OTHER_ONE(reads_into_a_new_page), OTHER_ONE(asks_about_it), OTHER_ONE(attaches_it),
+	OTHER_ONE(changes_it_elsewhere), OTHER_ONE(reads_the_file),
+};
+
+/* All but the last COUNT of these go on. */
+static void others_go_on(struct __test_metadata *_metadata, const char *when, int count)
+{
+	for (int i = 0; i < (int)(sizeof(others) / sizeof(others[0])) - count; i++) {
+		int result = -1;
+		pid_t pid = fork();
+
+		ASSERT_LE(0, pid);
+		if (!pid)
+			_exit(others[i].run());
+		ASSERT_TRUE(BECOMES(ended(pid, &result))) {
+			TH_LOG("%s: it waits who %s", when, others[i].what);
+		}
+		EXPECT_EQ(0, result) {
+			TH_LOG("%s: %s", when, others[i].what);
+		}
+	}
+}
+
+/* The ways to write to the file, each in another page. */
+static int stores(void)
+{
+	at.file[0] = 'y';
+	return 0;
+}
+
+static int reads_into_it(void)
+{
+	return read(open("/dev/zero", O_RDONLY), at.file, 1) != 1;
+}
+
+static int pins_it(void)
+{
+	char byte = 'y';
+	struct iovec from = { &byte, 1 }, to = { at.file, 1 };
+
+	return process_vm_writev(getpid(), &from, 1, &to, 1, 0) != 1;
+}
+
+static int pokes_it(void)
+{
+	return pwrite(open("/proc/self/mem", O_RDWR), "y", 1, (uintptr_t)at.file) != 1;
+}
+
+static int populates_it(void)
+{
+	return mshare_advise(at.fd, 0, PAGE, MADV_POPULATE_WRITE, 0);
+}
+
+/* What changes the file's object, and so waits. */
+static int protects_it(void)
+{
+	return mshare_protect(at.fd, 0, PAGE, RW | PROT_EXEC, 0);
+}
+
+static int protects_all(void)
+{
+	return mshare_protect(at.fd, 0, FILE_SIZE, PROT_READ, 0);
+}
+
+static int unmaps_it(void)
+{
+	return mshare_unmap(at.fd, 8 * PAGE, GIB / 4, 0);
+}
+
+static int replaces_it(void)
+{
+	return map_obj(at.fd, 0, PAGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != 0;
+}
+
+static int advises_it(void)
+{
+	return mshare_advise(at.fd, 0, FILE_SIZE, MADV_SEQUENTIAL, 0);
+}
+
+static int (*const changes[])(void) = {
+	protects_it, protects_all, unmaps_it, replaces_it, advises_it,
+};
+
+static void freeze(struct __test_metadata *_metadata, FIXTURE_DATA(locks) *self)
+{
+	control->hold = 0;
+	ASSERT_OK(ftruncate(self->fd, GIB));
+	ASSERT_EQ(OTHER, map_anon(self->fd, OTHER, 16 * MIB, RW));
+	at.fd = self->fd;
+	at.file = self->addr;
+	at.other = self->addr + OTHER;
+	at.other[0] = 1;
+	/* Mapped, though only for reading. */
+	ASSERT_LE(FILE_SIZE / PAGE, sum(at.file, FILE_SIZE));
+	self->frozen = open(self->dir, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, self->frozen);
+	ASSERT_OK(ioctl(self->frozen, FIFREEZE, 0));
+}
+
+static void only_the_file_waits(struct __test_metadata *_metadata, FIXTURE_DATA(locks) *self,
+				int (*writes)(void))
+{
+	int result = -1, i;
+	pid_t writer, change;
+
+	freeze(_metadata, self);
+	writer = fork();
+	ASSERT_LE(0, writer);
+	if (!writer)
+		_exit(writes());
+	ASSERT_TRUE(BECOMES(sleeps_for_good(writer)));
+	others_go_on(_metadata, "a process writes to a frozen file", 0);
+	for (i = 0; i < (int)(sizeof(changes) / sizeof(changes[0])); i++) {
+		change = fork();
+		ASSERT_LE(0, change);
+		if (!change)
+			_exit(changes[i]());
+		/* There is nothing to see when it has begun to wait. */
+		sleep_ms(200);
+		EXPECT_FALSE(ended(change, &result)) {
+			TH_LOG("change %d did not wait", i);
+		}
+		others_go_on(_metadata, "a change of it waits", 1);
+		kill(change, SIGKILL);
+		ASSERT_TRUE(BECOMES(ended(change, &result))) {
+			TH_LOG("change %d cannot be killed", i);
+		}
+		EXPECT_EQ(KILLED_BY(SIGKILL), result);
+	}
+	others_go_on(_metadata, "the changes were killed", 0);
+	EXPECT_EQ(2, stat_of(at.fd).objects);
+
+	change = fork();
+	ASSERT_LE(0, change);
+	if (!change)
+		_exit(protects_it());
+	sleep_ms(200);
+	EXPECT_FALSE(ended(writer, &result));
+	EXPECT_FALSE(ended(change, &result));
+	EXPECT_OK(ioctl(self->frozen, FITHAW, 0));
+	EXPECT_TRUE(BECOMES(ended(writer, &result)));
+	EXPECT_EQ(0, result);
+	EXPECT_TRUE(BECOMES(ended(change, &result)));
+	EXPECT_EQ(0, result);
+	EXPECT_NE('x', at.file[0]);
+	/* It was divided. */
+	EXPECT_EQ(3, stat_of(at.fd).objects);
+}
+
+TEST_F(locks, a_store_to_a_frozen_file_delays_nobody_else)
+{
+	only_the_file_waits(_metadata, self, stores);
+}
+
+TEST_F(locks, a_kernel_access_to_a_frozen_file_delays_nobody_else)
+{
+	only_the_file_waits(_metadata, self, reads_into_it);
+}
+
+TEST_F(locks, gup_of_a_frozen_file_delays_nobody_else)
+{
+	only_the_file_waits(_metadata, self, pins_it);
+}
+
+TEST_F(locks, a_debugger_that_writes_to_a_frozen_file_delays_nobody_else)
+{
+	only_the_file_waits(_metadata, self, pokes_it);
+}
+
+/* It leaves the page as it is. */
+TEST_F(locks, populating_a_frozen_file_delays_nobody_else)
+{
+	control->hold = 0;
+	*(volatile char *)self->addr = 'p';
+	ASSERT_OK(fsync(self->file));
+	only_the_file_waits(_metadata, self, populates_it);
+}
+
+/* The worker that ends the region waits for the writer, and nobody for the worker. */
+TEST_F(locks, the_owners_end_does_not_wait_for_a_frozen_file_with_a_lock)
+{
+	int pair[2], result = -1;
+	pid_t owner, writer;
+
+	ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	freeze(_metadata, self);
+	owner = fork();
+	ASSERT_LE(0, owner);
+	if (!owner) {
+		int fd = mshare_create("owned", MSHARE_OWNED);
+
+		CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB));
+		CHILD_CHECK(map_file(fd, 0, FILE_SIZE, RW, self->file) == 0);
+		CHILD_CHECK(map_anon(fd, OTHER, MIB, RW) == OTHER);
+		send_fd(pair[0], fd);
+		pause();
+	}
+	at.fd = receive_fd(pair[1]);
+	ASSERT_LE(0, at.fd);
+	at.file = mshare_attach(at.fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, at.file);
+	at.other = at.file + OTHER;
+	writer = fork();
+	ASSERT_LE(0, writer);
+	if (!writer)
+		_exit(stores());
+	ASSERT_TRUE(BECOMES(sleeps_for_good(writer)));
+	kill(owner, SIGKILL);
+	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(owner));
+	EXPECT_TRUE(stat_of(at.fd).flags & MSHARE_STAT_DEAD);
+	/* Now the worker waits. */
+	sleep_ms(200);
+	EXPECT_EQ(FAULT_BUS, try_store(at.other, 1));
+	EXPECT_EQ(FAULT_BUS, try_load(at.file + PAGE));
+	EXPECT_EQ(FAULT_BUS, try_load(at.file + GIB / 2));
+	EXPECT_EQ(0, asks_about_it());
+	EXPECT_ERR(EOWNERDEAD, mshare_attach(at.fd, NULL, 0));
+	EXPECT_ERR(EOWNERDEAD, mshare_unmap(at.fd, OTHER, PAGE, 0));
+	EXPECT_FALSE(ended(writer, &result));
+	EXPECT_OK(ioctl(self->frozen, FITHAW, 0));
+	/* It stored, or got the signal when it tried again. */
+	EXPECT_TRUE(BECOMES(ended(writer, &result)));
+	EXPECT_TRUE(result == 0 || result == KILLED_BY(SIGBUS)) {
+		TH_LOG("the writer: %d", result);
+	}
+	ASSERT_OK(mshare_detach(at.file, 0));
+	close(at.fd);
+}
+
 /* Faults take the locks of the VMAs and nothing else, whatever else goes on in the region. */
 TEST(faults_take_vma_locks_only)
 {
@@ -343,6 +745,66 @@ TEST(faults_take_vma_locks_only)
 	EXPECT_LT(0, before);
 }
 
+/* Pages whose faults take long, as each is filled with zeroes first, and never end. */
+#define FAULTERS	6
+
+TEST(a_change_gets_its_turn_among_faults_that_never_end)
+{
+	volatile unsigned long *counts = shared_page();
+	volatile int *done = (void *)(counts + FAULTERS);
+	int fd = region(GIB), i, result = -1;
+	pid_t pid[FAULTERS], change;
+	char *addr;
+
+	ASSERT_LE(0, fd);
+	if (!huge_pages(HUGE, FAULTERS))
+		SKIP(return, "no huge pages of 2 MiB");
+	ASSERT_EQ(0, map_obj(fd, 0, FAULTERS * HUGE, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_HUGETLB,
+			     -1, 0));
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	for (i = 0; i < FAULTERS; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i]) {
+			for (;;) {
+				*(volatile char *)(addr + i * HUGE) = 1;
+				CHILD_CHECK(!mshare_advise(fd, i * HUGE, HUGE, MADV_REMOVE, 0));
+				counts[i]++;
+			}
+		}
+	}
+	for (i = 0; i < FAULTERS; i++)
+		ASSERT_TRUE(BECOMES(counts[i]));
+	change = fork();
+	ASSERT_LE(0, change);
+	if (!change) {
+		for (*done = 0; *done < 20; ++*done) {
+			int prot = *done & 1 ? RW : RW | PROT_EXEC;
+
+			CHILD_CHECK(!mshare_protect(fd, 0, FAULTERS * HUGE, prot, 0));
+			CHILD_CHECK(!mshare_advise(fd, 0, FAULTERS * HUGE, MADV_RANDOM, 0));
+		}
+		_exit(0);
+	}
+	EXPECT_TRUE(BECOMES(ended(change, &result))) {
+		TH_LOG("%d of 20 changes are done", *done);
+	}
+	EXPECT_EQ(0, result);
+	/* Nor do the others starve. */
+	for (i = 0; i < FAULTERS; i++) {
+		unsigned long before = counts[i];
+
+		EXPECT_TRUE(BECOMES(counts[i] > before + 1));
+		TH_LOG("process %d: %lu faults", i, counts[i]);
+	}
+	kill(change, SIGKILL);
+	for (i = 0; i < FAULTERS; i++) {
+		kill(pid[i], SIGKILL);
+		wait_for(pid[i]);
+	}
+}
+
 /* The same 2 MiB again and again: page tables for a lot, that are quick to make. */
 #define COPIES		4096
 
@@ -355,14 +817,80 @@ struct page_scan {
 #define PAGEMAP_SCAN	_IOWR('f', 16, struct page_scan)
 #endif
 
-/* Any process that has it attached, though only for reading, may look at all of it. */
-TEST(who_looks_at_all_of_it_lets_changes_in_between)
+#define LOOKS		9
+
+static uint64_t now(void)
 {
-	int fd = region(16 * GIB), file = memfd(HUGE, 0), maps, i;
-	volatile int *flags = shared_page();
-	long changes = 0, walks;
-	char *addr;
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ULL + time.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/*
+ * How long a change, at OFFSET, waits at most for one system call that looks at the
+ * region, in percent of the time that this takes.  The median of several calls:
+ * processors of a guest may stand still at any time.
+ */
+static int longest_wait(struct __test_metadata *_metadata, int fd, uint64_t offset,
+			bool (*look)(int))
+{
+	volatile struct {
+		int stop, changes;
+		uint64_t worst;
+	} *other = shared_page();
+	int percent[LOOKS], i;
+	uint64_t start, took;
 	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		while (!other->stop) {
+			start = now();
+			if (other->changes & 1)
+				CHILD_CHECK(!mshare_unmap(fd, offset, PAGE, 0));
+			else
+				CHILD_CHECK(map_anon(fd, offset, PAGE, RW) == (int64_t)offset);
+			took = now() - start;
+			if (took > other->worst)
+				other->worst = took;
+			other->changes++;
+		}
+		_exit(0);
+	}
+	for (i = 0; i < LOOKS; i++) {
+		int changes = other->changes;
+
+		EXPECT_TRUE(BECOMES(other->changes > changes));
+		other->worst = 0;
+		start = now();
+		EXPECT_TRUE(look(fd)) {
+			TH_LOG("%m");
+		}
+		took = now() - start;
+		/* The one that waits has not yet told. */
+		changes = other->changes;
+		EXPECT_TRUE(BECOMES(other->changes > changes));
+		percent[i] = other->worst * 100 / took;
+	}
+	other->stop = 1;
+	EXPECT_EQ(0, wait_for(pid));
+	qsort(percent, LOOKS, sizeof(percent[0]), by_value);
+	TH_LOG("a change waits for %d to %d percent of a look, the median %d", percent[0],
+	       percent[LOOKS - 1], percent[LOOKS / 2]);
+	return percent[LOOKS / 2];
+}
+
+/* A region with page tables for 8 GiB. */
+static int large_region(struct __test_metadata *_metadata)
+{
+	int fd = region(16 * GIB), file = memfd(HUGE, 0), i;
 
 	ASSERT_LE(0, fd);
 	for (i = 0; i < HUGE; i += PAGE)
@@ -370,40 +898,102 @@ TEST(who_looks_at_all_of_it_lets_changes_in_between)
 	for (i = 0; i < COPIES; i++)
 		ASSERT_EQ(i * HUGE, map_file(fd, i * HUGE, HUGE, PROT_READ, file));
 	ASSERT_OK(mshare_advise(fd, 0, COPIES * HUGE, MADV_POPULATE_READ, 0));
-	addr = mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY);
-	ASSERT_NE(MAP_FAILED, addr);
-	maps = open("/proc/self/pagemap", O_RDONLY);
-	ASSERT_LE(0, maps);
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		while (!flags[1]) {
-			flags[0]++;
-			CHILD_CHECK(map_anon(fd, 15 * GIB, PAGE, RW) == 15 * (int64_t)GIB);
-			CHILD_CHECK(!mshare_unmap(fd, 15 * GIB, PAGE, 0));
-		}
-		_exit(0);
-	}
-	ASSERT_TRUE(await(flags));
-	for (walks = 0; walks < 4; walks++) {
-		struct page_scan scan = {
-			.size = sizeof(scan), .start = (uintptr_t)addr,
-			.end = (uintptr_t)addr + SLOT, .category_mask = 1 << 4, .return_mask = 1 << 4,
-		};
+	return fd;
+}
 
-		changes -= flags[0];
-		/* Pages that are swapped: there are none, so it never has enough. */
-		EXPECT_EQ(0, ioctl(maps, PAGEMAP_SCAN, &scan)) {
-			TH_LOG("%m");
-		}
-		EXPECT_EQ(scan.end, scan.walk_end);
-		changes += flags[0];
-	}
-	flags[1] = 1;
-	EXPECT_EQ(0, wait_for(pid));
-	TH_LOG("%ld changes in %ld walks", changes, walks);
-	/* There are 8 GiB, and a change takes the lock twice; else there is one a walk. */
-	EXPECT_LE(walks * 2, changes);
+static char *scanned;
+
+static bool scan_all(int fd)
+{
+	static int maps = -1;
+	struct page_scan scan = {
+		.size = sizeof(scan), .start = (uintptr_t)scanned,
+		.end = (uintptr_t)scanned + SLOT, .category_mask = 1 << 4, .return_mask = 1 << 4,
+	};
+
+	(void)fd;
+	if (maps < 0)
+		maps = open("/proc/self/pagemap", O_RDONLY);
+	/* Pages that are swapped: there are none, so it never has enough. */
+	return !ioctl(maps, PAGEMAP_SCAN, &scan) && scan.walk_end == scan.end;
+}
+
+/* Any process that has it attached, though only for reading, may look at all of it. */
+TEST(who_looks_at_all_of_it_lets_changes_in_between)
+{
+	int fd = large_region(_metadata);
+
+	scanned = mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY);
+	ASSERT_NE(MAP_FAILED, scanned);
+	/* There are 8 GiB. */
+	EXPECT_GE(50, longest_wait(_metadata, fd, 15 * GIB, scan_all));
+}
+
+static bool advise_all(int fd)
+{
+	return !mshare_advise(fd, 0, COPIES * HUGE, MADV_COLD, 0);
+}
+
+TEST(who_advises_on_all_of_it_lets_changes_in_between)
+{
+	int fd = large_region(_metadata);
+
+	EXPECT_GE(50, longest_wait(_metadata, fd, 15 * GIB, advise_all));
+}
+
+#define OBJECTS		50000
+
+/* Any descriptor will do to list the objects, and to count them. */
+static int seen_by;
+
+static bool list_all(int fd)
+{
+	static char text[64 * KIB];
+	char path[40];
+	ssize_t n;
+	int info;
+
+	(void)fd;
+	sprintf(path, "/proc/self/fdinfo/%d", seen_by);
+	info = open(path, O_RDONLY);
+	/* The first call collects all of it, in larger and larger buffers. */
+	n = read(info, text, sizeof(text));
+	close(info);
+	return n > 0;
+}
+
+static bool count_all(int fd)
+{
+	struct mshare_stat st;
+
+	(void)fd;
+	return !mshare_stat(seen_by, &st, sizeof(st), 0) && st.objects >= OBJECTS;
+}
+
+static int region_of_objects(struct __test_metadata *_metadata)
+{
+	int fd = region(GIB), file = memfd(MIB, 0), i;
+
+	ASSERT_LE(0, fd);
+	for (i = 0; i < OBJECTS; i++)
+		ASSERT_EQ(i * PAGE, map_file(fd, i * PAGE, PAGE, i & 1 ? RW : PROT_READ, file));
+	seen_by = mshare_reopen_rdonly(fd);
+	ASSERT_LE(0, seen_by);
+	return fd;
+}
+
+TEST(who_lists_the_objects_lets_changes_in_between)
+{
+	int fd = region_of_objects(_metadata);
+
+	EXPECT_GE(10, longest_wait(_metadata, fd, GIB / 2, list_all));
+}
+
+TEST(who_counts_the_objects_lets_changes_in_between)
+{
+	int fd = region_of_objects(_metadata);
+
+	EXPECT_GE(50, longest_wait(_metadata, fd, GIB / 2, count_all));
 }
 
 /*

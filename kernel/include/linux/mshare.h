@@ -15,6 +15,7 @@
 #define _LINUX_MSHARE_H
 
 #include <linux/mm_types.h>
+#include <linux/mmap_lock.h>
 
 struct mem_cgroup;
 struct mm_walk;
@@ -30,7 +31,8 @@ struct task_struct;
  * @host: The host mm; from the time when the lock is dropped, with a reference.
  * @mm: The guest.
  * @vma: The attachment, if its own lock is held; NULL if that of @mm is.
- * @unlocked: The lock was dropped.
+ * @keep: That lock must not be dropped.
+ * @unlocked: It was dropped.
  * @outer: What current->mshare_guest was before.
  * @memcg: What was the active memory cgroup of the task before.
  */
@@ -38,6 +40,7 @@ struct mshare_guest {
 	struct mm_struct *host;
 	struct mm_struct *mm;
 	struct vm_area_struct *vma;
+	bool keep;
 	bool unlocked;
 	struct mshare_guest *outer;
 	struct mem_cgroup *memcg;
@@ -77,8 +80,10 @@ static inline struct mm_struct *mshare_fault_mm(struct mm_struct *mm)
 
 /* mm/gup.c */
 int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
-		     unsigned long address, bool nowait);
+		     unsigned long address, unsigned int gup_flags);
 long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret);
+vm_fault_t mshare_gup_fault(struct vm_area_struct *object, unsigned long address,
+			    unsigned int flags);
 
 /* mm/pagewalk.c, mm/ptdump.c, mm/migrate.c, fs/proc/task_mmu.c */
 int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk);
@@ -89,6 +94,7 @@ void mshare_walk_end(struct vm_area_struct *vma);
 unsigned long mshare_attachments(const struct vm_area_struct *vma);
 
 /* mm/madvise.c, mm/mlock.c, mm/mmu_notifier.c */
+int mshare_write_lock(struct mm_struct *mm, unsigned long start, unsigned long end);
 bool mshare_in_range(struct mm_struct *mm, unsigned long start, unsigned long end);
 int mshare_get_own_page(unsigned long start, struct page **page);
 bool mshare_attached(struct mm_struct *mm);
@@ -140,7 +146,7 @@ static inline struct mm_struct *mshare_fault_mm(struct mm_struct *mm)
 }
 
 static inline int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
-				   unsigned long address, bool nowait)
+				   unsigned long address, unsigned int gup_flags)
 {
 	return 0;
 }
@@ -148,6 +154,12 @@ static inline int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct
 static inline long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 {
 	return ret;
+}
+
+static inline vm_fault_t mshare_gup_fault(struct vm_area_struct *object,
+					  unsigned long address, unsigned int flags)
+{
+	return 0;
 }
 
 static inline int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
@@ -178,6 +190,12 @@ static inline void mshare_walk_end(struct vm_area_struct *vma)
 static inline unsigned long mshare_attachments(const struct vm_area_struct *vma)
 {
 	return 1;
+}
+
+static inline int mshare_write_lock(struct mm_struct *mm, unsigned long start,
+				    unsigned long end)
+{
+	return mmap_write_lock_killable(mm);
 }
 
 static inline bool mshare_in_range(struct mm_struct *mm, unsigned long start,

@@ -10,6 +10,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
+#include "../internal.h"
 
 /*
  * Is @current in the cgroup that pays for @region, or below it?  Then the OOM
@@ -89,12 +90,15 @@ static bool mshare_may_access(const struct vm_area_struct *object, unsigned int 
 	return object->vm_flags & VM_ACCESS_FLAGS;
 }
 
-/* From here on @current handles a fault in @region for @mm. */
+/*
+ * From here on @current handles a fault in @region for @mm.  @keep: the lock of @mm
+ * must stay held.
+ */
 static void mshare_enter(struct mshare_guest *guest, struct mshare_region *region,
-			 struct mm_struct *mm, struct vm_area_struct *vma)
+			 struct mm_struct *mm, struct vm_area_struct *vma, bool keep)
 {
 	*guest = (struct mshare_guest) {
-		.host = region->mm, .mm = mm, .vma = vma,
+		.host = region->mm, .mm = mm, .vma = vma, .keep = keep,
 		.outer = current->mshare_guest,
 		.memcg = set_active_memcg(mshare_memcg(region)),
 	};
@@ -127,8 +131,9 @@ void __mshare_fault_unlock(struct mm_struct *host)
 {
 	struct mshare_guest *guest = current->mshare_guest;
 
+	mshare_left(host->mshare, 0);
 	/* Populating a region has no guest. */
-	if (!guest || WARN_ON_ONCE(guest->host != host || guest->unlocked))
+	if (!guest || guest->keep || WARN_ON_ONCE(guest->host != host || guest->unlocked))
 		return;
 	mmgrab(host);
 	guest->unlocked = true;
@@ -144,45 +149,61 @@ static void mshare_finish_unlock(struct mshare_guest *guest)
 		mshare_unlock_guest(guest);
 }
 
+/* Locks an object.  The mmap_lock keeps those out that lock it for writing. */
+static void mshare_start_read(struct vm_area_struct *object)
+{
+	mmap_assert_locked(object->vm_mm);
+	/* Not vma_start_read(), which may fail all the same. */
+	down_read(&object->vm_lock->lock);
+}
+
+static void mshare_end_read(struct mshare_region *region, struct vm_area_struct *object,
+			    unsigned long address)
+{
+	vma_end_read(object);
+	mshare_left(region, address);
+}
+
 /*
- * Finds the object at @address and locks it as the guest's VMA is locked: by
- * its own lock, or by the mmap_lock.
+ * Finds the object at @address and locks it: by its own lock, and never by the
+ * mmap_lock of the host, which a fault would hold while it waits for a device.
  *
- * Taking a VMA lock below the guest's mmap_lock would let the inner fault ask
- * for the mmap_lock by VM_FAULT_RETRY, again and again; blocking on the host's
- * mmap_lock below a VMA lock would close a cycle with vma_start_write().
+ * Whoever holds the lock of a VMA must not wait here: neither for the host's mmap_lock
+ * nor for a change, for either may be waiting for that VMA.  The caller will come again
+ * with the guest's mmap_lock, and wait then.  From an object, VM_FAULT_RETRY never
+ * means that a fault wants an mmap_lock: objects have vm_ops->map_pages().
  *
- * Return: 0 with *@object locked, or NULL and the host's mmap_lock held if
- * there is none; else what the fault returns, with no lock of the host.
+ * Return: 0 with *@object locked, or NULL if there is none; else VM_FAULT_RETRY.
  */
-static vm_fault_t mshare_lock_object(struct mm_struct *host, struct vm_area_struct *vma,
-				     unsigned long address, unsigned int flags,
-				     struct vm_area_struct **object)
+static vm_fault_t mshare_lock_object(struct mshare_region *region, unsigned long address,
+				     unsigned int flags, struct vm_area_struct **object)
 {
 	const unsigned int killable = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
+	struct mm_struct *host = region->mm;
 
-	if (flags & FAULT_FLAG_VMA_LOCK) {
-		*object = lock_vma_under_rcu(host, address);
-		if (*object)
-			return 0;
-		/* A hole or a change: the mmap_lock will tell. */
-		vma_end_read(vma);
+	/* Who may not try again passes. */
+	if ((flags & FAULT_FLAG_ALLOW_RETRY) && mshare_barred(region, address)) {
+		if (!(flags & FAULT_FLAG_VMA_LOCK)) {
+			__mshare_fault_unlock(host);
+			mshare_await_change(region, address);
+		}
 		return VM_FAULT_RETRY;
 	}
+	*object = lock_vma_under_rcu(host, address);
+	if (likely(*object))
+		return 0;
+	/* A hole or a change: the mmap_lock will tell. */
+	if (flags & FAULT_FLAG_VMA_LOCK)
+		return VM_FAULT_RETRY;
 
-	if (flags & FAULT_FLAG_RETRY_NOWAIT) {
-		if (!mmap_read_trylock(host))
-			return VM_FAULT_RETRY;
-	} else if ((flags & killable) == killable) {
-		if (mmap_read_lock_killable(host)) {
-			/* Only a task about to die gets here. */
-			mmap_read_unlock(vma->vm_mm);
-			return VM_FAULT_RETRY;
-		}
-	} else {
+	if ((flags & killable) != killable)
 		mmap_read_lock(host);
-	}
+	else if (mmap_read_lock_killable(host))
+		return VM_FAULT_RETRY;
 	*object = vma_lookup(host, address);
+	if (*object)
+		mshare_start_read(*object);
+	mmap_read_unlock(host);
 	return 0;
 }
 
@@ -195,7 +216,7 @@ static vm_fault_t mshare_lock_object(struct mm_struct *host, struct vm_area_stru
  *
  * The contract of handle_mm_fault() about locks holds for the guest's: with
  * VM_FAULT_COMPLETED, and with VM_FAULT_RETRY unless FAULT_FLAG_RETRY_NOWAIT is
- * set, it was dropped, as the inner call has dropped the host's; and if that was
+ * set, it was dropped, as the inner call has dropped the object's; and if that was
  * to wait for something, no later.
  *
  * Return: VM_FAULT_* bits.
@@ -205,7 +226,6 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 {
 	struct mshare_region *region = mshare_vma_region(vma);
 	unsigned long haddr = mshare_host_address(vma, address);
-	struct mm_struct *host = region->mm;
 	struct vm_area_struct *object;
 	struct mshare_guest guest;
 	vm_fault_t ret;
@@ -217,12 +237,19 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	if (!mshare_may_access(vma, flags))
 		return VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
 
-	ret = mshare_lock_object(host, vma, haddr, flags, &object);
-	if (ret)
-		return ret;
+	/* GUP that must not wait goes another way. */
+	if (WARN_ON_ONCE(flags & FAULT_FLAG_RETRY_NOWAIT))
+		return VM_FAULT_RETRY;
 
 	mshare_enter(&guest, region, vma->vm_mm,
-		     flags & FAULT_FLAG_VMA_LOCK ? vma : NULL);
+		     flags & FAULT_FLAG_VMA_LOCK ? vma : NULL, false);
+	ret = mshare_lock_object(region, haddr, flags, &object);
+	if (ret) {
+		mshare_leave(&guest);
+		mshare_finish_unlock(&guest);
+		return ret;
+	}
+
 	if (READ_ONCE(region->dead)) {
 		ret = VM_FAULT_SIGBUS;
 	} else if (!object) {
@@ -231,7 +258,7 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 		ret = VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
 	} else {
 		/* The fault is accounted there, but for perf and its addresses. */
-		ret = handle_mm_fault(object, haddr, flags, NULL);
+		ret = handle_mm_fault(object, haddr, flags | FAULT_FLAG_VMA_LOCK, NULL);
 		mshare_account_perf(regs, address, flags, ret);
 
 		if ((ret & VM_FAULT_OOM) && !mshare_may_retry_oom(region)) {
@@ -247,16 +274,13 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	/* @vma may be gone; the region is kept by its lock or by guest.host. */
 	trace_mshare_fault(region, haddr - MSHARE_HOST_START, flags, ret);
 
-	if ((ret & VM_FAULT_COMPLETED) ||
-	    ((ret & VM_FAULT_RETRY) && !(flags & FAULT_FLAG_RETRY_NOWAIT))) {
+	if (ret & (VM_FAULT_COMPLETED | VM_FAULT_RETRY)) {
 		mshare_reclaim_high(region);
 		mshare_finish_unlock(&guest);
 		return ret;
 	}
-	if (flags & FAULT_FLAG_VMA_LOCK)
-		vma_end_read(object);
-	else
-		mmap_read_unlock(host);
+	if (object)
+		mshare_end_read(region, object, haddr);
 	mshare_reclaim_high(region);
 	return ret;
 }
@@ -279,19 +303,20 @@ struct mm_struct *__mshare_fault_mm(struct mm_struct *host)
  * @gup: What mshare_gup_end() needs.
  * @vma: The attachment, which allows the access; the guest's mmap_lock is held.
  * @address: Where in the guest.
- * @nowait: Do not wait for a lock.
+ * @gup_flags: FOLL_*, as the caller has them: FOLL_NOWAIT if it must not wait for a
+ *	lock, FOLL_UNLOCKABLE if the guest's mmap_lock may be dropped.
  *
  * Return: 1 with the host's mmap_lock held for reading; 0 if it would have to
  * be waited for; or an error.
  */
 int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
-		     unsigned long address, bool nowait)
+		     unsigned long address, unsigned int gup_flags)
 {
 	struct mshare_region *region = mshare_vma_region(vma);
 	struct mm_struct *host = region->mm;
 
 	mmap_assert_locked(vma->vm_mm);
-	if (nowait) {
+	if (gup_flags & FOLL_NOWAIT) {
 		if (!mmap_read_trylock(host))
 			return 0;
 	} else if (mmap_read_lock_killable(host)) {
@@ -302,7 +327,7 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 		return -EFAULT;
 	}
 	gup->address = mshare_host_address(vma, address);
-	mshare_enter(&gup->guest, region, vma->vm_mm, NULL);
+	mshare_enter(&gup->guest, region, vma->vm_mm, NULL, !(gup_flags & FOLL_UNLOCKABLE));
 	return 1;
 }
 
@@ -312,20 +337,71 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
  * @locked: Is the host's mmap_lock still held?
  * @ret: What the walk there returned.
  *
- * If it is not, neither is the guest's mmap_lock when this returns.
+ * Then it is no more.  gup->guest.unlocked says whether the guest's was dropped.
  *
  * Return: What the walk of the guest is to return.
  */
 long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 {
+	struct mm_struct *host = gup->guest.host;
+
 	mshare_leave(&gup->guest);
 	/* As for a page fault. */
-	if (ret == -ENOMEM && !mshare_may_retry_oom(gup->guest.host->mshare))
+	if (ret == -ENOMEM && !mshare_may_retry_oom(host->mshare))
 		ret = -EFAULT;
 	if (locked)
-		mmap_read_unlock(gup->guest.host);
-	mshare_reclaim_high(gup->guest.host->mshare);
-	if (!locked)
-		mshare_finish_unlock(&gup->guest);
+		mmap_read_unlock(host);
+	mshare_reclaim_high(host->mshare);
+	if (gup->guest.unlocked)
+		mmdrop(host);
+	return ret;
+}
+
+/**
+ * mshare_gup_fault - Handle a fault of slow GUP in a host mm.
+ * @object: The object, the host's mmap_lock held for reading.
+ * @address: Where in the host mm.
+ * @flags: FAULT_FLAG_*.
+ *
+ * The object's own lock takes the place of the mmap_lock, so that nobody who has to
+ * do with other objects waits for a device.
+ *
+ * Return: VM_FAULT_* bits; the mmap_lock is held again unless VM_FAULT_COMPLETED or,
+ * without FAULT_FLAG_RETRY_NOWAIT, VM_FAULT_RETRY is among them.
+ */
+vm_fault_t mshare_gup_fault(struct vm_area_struct *object, unsigned long address,
+			    unsigned int flags)
+{
+	const struct mshare_guest *guest = current->mshare_guest;
+	struct mm_struct *host = object->vm_mm;
+	struct mshare_region *region = host->mshare;
+	vm_fault_t ret;
+
+	/* It would have to wait. */
+	if (flags & FAULT_FLAG_RETRY_NOWAIT)
+		return VM_FAULT_RETRY;
+	/* Who keeps a guest's lock passes. */
+	if (!(guest && guest->keep) && mshare_barred(region, address)) {
+		mmap_read_unlock(host);
+		__mshare_fault_unlock(host);
+		mshare_await_change(region, address);
+		return VM_FAULT_RETRY;
+	}
+
+	mshare_start_read(object);
+	mmap_read_unlock(host);
+	ret = handle_mm_fault(object, address, flags | FAULT_FLAG_VMA_LOCK, NULL);
+	if (ret & (VM_FAULT_COMPLETED | VM_FAULT_RETRY))
+		return ret;
+	/* Its lock keeps the object what it is: the caller can go on with it. */
+	if (mmap_read_trylock(host)) {
+		mshare_end_read(region, object, address);
+		return ret;
+	}
+	mshare_end_read(region, object, address);
+	/* No error goes together with a dropped lock. */
+	if (!(ret & VM_FAULT_ERROR))
+		return ret | VM_FAULT_COMPLETED;
+	mmap_read_lock(host);
 	return ret;
 }

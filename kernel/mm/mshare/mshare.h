@@ -13,6 +13,7 @@
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 #include <uapi/linux/mshare.h>
@@ -73,6 +74,10 @@ struct mshare_region {
 	atomic_long_t attachments;
 	/** @faults: Page faults served. */
 	struct percpu_counter faults;
+	/** @changes: Those that wait for faults in their objects; under @gate.lock. */
+	struct list_head changes;
+	/** @gate: Where faults wait that such a change bars. */
+	wait_queue_head_t gate;
 	/** @memcg: The cgroup of the creator; a reference.  Never changes. */
 	struct mem_cgroup *memcg;
 	/** @user: Whose limit it counts against; a reference.  Never changes. */
@@ -123,6 +128,11 @@ extern atomic_long_t mshare_nr_attachments;
 long mshare_attach_file(struct file *file, unsigned long addr, unsigned int flags);
 int mshare_detach_at(unsigned long addr);
 
+/* lock.c */
+bool __mshare_barred(struct mshare_region *region, unsigned long address);
+void __mshare_left(struct mshare_region *region, unsigned long address);
+void mshare_await_change(struct mshare_region *region, unsigned long address);
+
 /* object.c */
 long mshare_map_object(struct mshare_region *region, const struct mshare_map_args *args);
 
@@ -165,6 +175,24 @@ static inline unsigned long mshare_host_address(const struct vm_area_struct *vma
 static inline unsigned int mshare_slots(unsigned long size)
 {
 	return DIV_ROUND_UP(size, P4D_SIZE);
+}
+
+/* Does a change that waits for faults keep new ones away from @address of the host mm? */
+static inline bool mshare_barred(struct mshare_region *region, unsigned long address)
+{
+	return unlikely(!list_empty(&region->changes)) && __mshare_barred(region, address);
+}
+
+/*
+ * An object's lock was dropped: at @address of the host mm, or somewhere if that is 0.
+ * Whoever keeps the region from going must do so until now.
+ */
+static inline void mshare_left(struct mshare_region *region, unsigned long address)
+{
+	/* Pairs with set_current_state() in mshare_await_faults(). */
+	smp_mb__after_atomic();
+	if (unlikely(!list_empty(&region->changes)))
+		__mshare_left(region, address);
 }
 
 #endif /* _MM_MSHARE_MSHARE_H */

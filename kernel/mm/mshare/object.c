@@ -134,8 +134,13 @@ static struct vm_area_struct *mshare_build_vma(struct mshare_region *region,
 		vm_area_free(vma);
 		return ERR_PTR(err);
 	}
-	/* Checked on what ->mmap() made of it: overlayfs puts another file. */
+	/*
+	 * Checked on what ->mmap() made of it: overlayfs puts another file.  Without
+	 * ->map_pages() a fault wants the mmap_lock, and keeps it while it waits for
+	 * the device.
+	 */
 	if (vma->vm_start != start || vma->vm_end != end || !vma->vm_ops ||
+	    (!vma->vm_ops->map_pages && !is_vm_hugetlb_page(vma)) ||
 	    (vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP)) ||
 	    vma_is_secretmem(vma) || !mshare_inode_mappable(file_inode(vma->vm_file))) {
 		mshare_discard_vma(vma);
@@ -290,6 +295,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	u64 length = PAGE_ALIGN(args->length);
 	struct mm_struct *mm = region->mm;
 	bool writable = false;
+	unsigned long start;
 	struct file *file;
 	long ret;
 
@@ -322,7 +328,9 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	}
 
 	ret = -EINTR;
-	if (!mmap_write_lock_killable(mm)) {
+	start = MSHARE_HOST_START + args->offset;
+	/* Nothing else than MAP_FIXED replaces an object. */
+	if (!mshare_write_lock(mm, start, args->flags & MAP_FIXED ? start + length : start)) {
 		ret = mshare_map_locked(region, file, args, length, align, vm_flags);
 		mmap_write_unlock(mm);
 	}

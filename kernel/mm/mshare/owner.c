@@ -161,9 +161,12 @@ void mshare_reap(struct work_struct *work)
 	struct vma_iterator vmi;
 
 	vma_iter_init(&vmi, mm, 0);
+	wake_up_all(&region->gate);
 	mshare_truncate_objects(region, false);
 
-	mmap_write_lock(mm);
+	/* No signal reaches a worker. */
+	if (WARN_ON_ONCE(mshare_write_lock(mm, 0, ULONG_MAX)))
+		mmap_write_lock(mm);
 	for_each_vma(vmi, vma) {
 		vma_start_write(vma);
 		/* VM_MAYWRITE stays: the file's count of writers knows it. */

@@ -78,7 +78,7 @@ int mshare_unmap_range(struct mshare_region *region, u64 offset, u64 length)
 	int err;
 
 	vma_iter_init(&vmi, mm, start);
-	if (mmap_write_lock_killable(mm))
+	if (mshare_write_lock(mm, start, end))
 		return -EINTR;
 	err = mshare_check_range(region, offset, length);
 	if (!err)
@@ -205,7 +205,7 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 	struct mm_struct *mm = region->mm;
 	int err;
 
-	if (mmap_write_lock_killable(mm))
+	if (mshare_write_lock(mm, start, end))
 		return -EINTR;
 	err = mshare_check_range(region, offset, length);
 	if (!err)
@@ -225,6 +225,30 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 	return err;
 }
 
+/*
+ * As do_madvise(), whose walk of all the range keeps the mmap_lock if the advice is about
+ * the pages there: a GiB at a time.  Such a piece cuts no huge page.
+ */
+static int mshare_madvise(struct mm_struct *mm, unsigned long start, unsigned long end,
+			  int advice)
+{
+	bool whole = advice != MADV_DONTNEED && advice != MADV_COLD && advice != MADV_PAGEOUT;
+	unsigned long next;
+	int err, ret = 0;
+
+	for (; start < end; start = next) {
+		next = whole ? end : min(end, ALIGN(start + 1, PUD_SIZE));
+		err = do_madvise(mm, start, next - start, advice);
+		/* Where nothing is mapped it goes on, and says so in the end. */
+		if (err && err != -ENOMEM)
+			return err;
+		ret = ret ?: err;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	return ret;
+}
+
 /**
  * mshare_advise_range - Give advice about a range of a region.
  * @region: The region.
@@ -236,6 +260,7 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
  */
 int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice)
 {
+	unsigned long start = MSHARE_HOST_START + offset;
 	struct mm_struct *mm = region->mm;
 	struct mem_cgroup *memcg;
 	int err;
@@ -250,7 +275,7 @@ int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, in
 		return err;
 	/* Should the region shrink now, there is a hole. */
 	memcg = set_active_memcg(mshare_memcg(region));
-	err = do_madvise(mm, MSHARE_HOST_START + offset, length, advice);
+	err = mshare_madvise(mm, start, start + length, advice);
 	set_active_memcg(memcg);
 	return err;
 }

@@ -224,6 +224,8 @@ static struct mshare_region *mshare_region_alloc(bool owned)
 	region->user = user;
 	region->memcg = get_mem_cgroup_from_current();
 	region->owned = owned;
+	INIT_LIST_HEAD(&region->changes);
+	init_waitqueue_head(&region->gate);
 	INIT_WORK(&region->reap, mshare_reap);
 	INIT_RCU_WORK(&region->drop, mshare_drop_work);
 	atomic_long_inc(&mshare_nr_regions);

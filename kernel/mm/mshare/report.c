@@ -34,6 +34,46 @@ static unsigned long mshare_resident(struct mm_struct *mm)
 	return pages << PAGE_SHIFT;
 }
 
+/* Objects that are looked at before those are let in that wait for the mmap_lock. */
+#define MSHARE_BATCH	64
+
+/*
+ * Whoever has a descriptor may look at all objects, and changes would wait: lets them in
+ * after each batch.  What was found may be gone then.
+ */
+static int mshare_yield(struct mm_struct *mm, unsigned int *seen)
+{
+	if (++*seen % MSHARE_BATCH || !mmap_lock_is_contended(mm))
+		return 0;
+	mmap_read_unlock(mm);
+	cond_resched();
+	return mmap_read_lock_killable(mm);
+}
+
+/*
+ * The swap space of what an object maps of a tmpfs file.  Counting that of a part of a
+ * file looks at each of its pages, so the lock is dropped meanwhile.
+ */
+static int mshare_count_swap(struct vm_area_struct *vma, u64 *swapped)
+{
+	unsigned long first = vma->vm_pgoff, end = first + vma_pages(vma);
+	struct inode *inode = file_inode(vma->vm_file);
+	struct mm_struct *mm = vma->vm_mm;
+	struct file *file;
+
+	if (!READ_ONCE(SHMEM_I(inode)->swapped))
+		return 0;
+	if (!first && end << PAGE_SHIFT >= i_size_read(inode)) {
+		*swapped += shmem_swap_usage(vma);
+		return 0;
+	}
+	file = get_file(vma->vm_file);
+	mmap_read_unlock(mm);
+	*swapped += shmem_partial_swap_usage(file->f_mapping, first, end);
+	fput(file);
+	return fatal_signal_pending(current) ? -EINTR : mmap_read_lock_killable(mm);
+}
+
 /**
  * mshare_fill_stat - Collect what mshare_stat() tells.
  * @region: The region.
@@ -45,19 +85,22 @@ int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st)
 {
 	struct mm_struct *mm = region->mm;
 	struct vm_area_struct *vma;
-	struct vma_iterator vmi;
+	unsigned long addr = 0;
+	unsigned int seen = 0;
 
-	vma_iter_init(&vmi, mm, 0);
 	if (mmap_read_lock_killable(mm))
 		return -EINTR;
-	for_each_vma(vmi, vma) {
-		st->objects++;
-		st->mapped += vma->vm_end - vma->vm_start;
-		if (shmem_file(vma->vm_file))
-			st->swapped += shmem_swap_usage(vma);
-	}
 	st->size = region->size;
 	st->base = region->base;
+	st->objects = mm->map_count;
+	st->mapped = mm->total_vm << PAGE_SHIFT;
+	while ((vma = find_vma(mm, addr))) {
+		addr = vma->vm_end;
+		if (shmem_file(vma->vm_file) && mshare_count_swap(vma, &st->swapped))
+			return -EINTR;
+		if (mshare_yield(mm, &seen))
+			return -EINTR;
+	}
 	mmap_read_unlock(mm);
 
 	st->id = region->id;
@@ -73,11 +116,12 @@ int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st)
 	return 0;
 }
 
+/* One line of fdinfo: of what @vma has from @start on. */
 static void mshare_show_object(struct seq_file *m, struct vm_area_struct *vma,
-			       const struct mshare_region *region)
+			       unsigned long start, const struct mshare_region *region)
 {
 	seq_printf(m, "mshare-object:\t%lx-%lx %c%c%cs ",
-		   vma->vm_start - MSHARE_HOST_START, vma->vm_end - MSHARE_HOST_START,
+		   start - MSHARE_HOST_START, vma->vm_end - MSHARE_HOST_START,
 		   vma->vm_flags & VM_READ ? 'r' : '-',
 		   vma->vm_flags & VM_WRITE ? 'w' : '-',
 		   vma->vm_flags & VM_EXEC ? 'x' : '-');
@@ -99,9 +143,9 @@ void mshare_show_fdinfo(struct seq_file *m, struct file *file)
 	struct mm_struct *mm = region->mm;
 	struct mshare_stat st = {};
 	struct vm_area_struct *vma;
-	struct vma_iterator vmi;
+	unsigned long addr = 0;
+	unsigned int seen = 0;
 
-	vma_iter_init(&vmi, mm, 0);
 	if (mshare_fill_stat(region, &st))
 		return;
 	seq_printf(m, "mshare-id:\t%llu\n", st.id);
@@ -120,8 +164,16 @@ void mshare_show_fdinfo(struct seq_file *m, struct file *file)
 	/* seq_file writes to kernel memory: no user page is touched. */
 	if (mmap_read_lock_killable(mm))
 		return;
-	for_each_vma(vmi, vma)
-		mshare_show_object(m, vma, region);
+	while ((vma = find_vma(mm, addr))) {
+		/* Objects may be merged in between: no offset is in two lines. */
+		mshare_show_object(m, vma, max(addr, vma->vm_start), region);
+		/* All of it is to be printed once more, into a larger buffer. */
+		if (seq_has_overflowed(m))
+			break;
+		addr = vma->vm_end;
+		if (mshare_yield(mm, &seen))
+			return;
+	}
 	mmap_read_unlock(mm);
 }
 

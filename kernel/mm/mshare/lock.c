@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - locks of objects: how a change waits for the faults in them
+ *
+ * A fault holds the lock of its object and nothing else of the host mm while it waits:
+ * for a device, or for a file system that is frozen.  A change of that object has to
+ * wait for it.  vma_start_write() would do so with the host's mmap_lock, and all that
+ * is to do with the region would wait behind that, not to be killed.
+ *
+ * So a change takes no lock of an object that it would have to wait for.  It drops the
+ * mmap_lock, waits, and looks again.  Meanwhile it bars those objects: or there would
+ * always be another fault.
+ */
+#include <linux/maple_tree.h>
+#include <linux/mm.h>
+#include <linux/rcuwait.h>
+
+#include "mshare.h"
+
+/*
+ * Who left an object wakes the change that waits for it; but lock_vma_under_rcu()
+ * also takes a lock, for a moment, that it then does not want.
+ */
+#define MSHARE_LOOK_AGAIN	(HZ / 10)
+
+/**
+ * struct mshare_change - A change that waits for faults in its objects.
+ */
+struct mshare_change {
+	/** @node: In mshare_region::changes, if it ever waited; under gate.lock. */
+	struct list_head node;
+	/** @start: Host address where what it bars begins; under gate.lock. */
+	unsigned long start;
+	/** @end: Where that ends; under gate.lock. */
+	unsigned long end;
+	/** @wait: Itself. */
+	struct rcuwait wait;
+};
+
+/* Called by mshare_barred() if there are changes. */
+bool __mshare_barred(struct mshare_region *region, unsigned long address)
+{
+	struct mshare_change *change;
+	bool barred = false;
+
+	/* There is nothing to wait for: each access gets SIGBUS. */
+	if (READ_ONCE(region->dead))
+		return false;
+	spin_lock_irq(&region->gate.lock);
+	list_for_each_entry(change, &region->changes, node)
+		barred |= address >= change->start && address < change->end;
+	spin_unlock_irq(&region->gate.lock);
+	return barred;
+}
+
+/* Called by mshare_left() if there are changes. */
+void __mshare_left(struct mshare_region *region, unsigned long address)
+{
+	struct mshare_change *change;
+
+	spin_lock_irq(&region->gate.lock);
+	list_for_each_entry(change, &region->changes, node)
+		if (!address || (address >= change->start && address < change->end))
+			rcuwait_wake_up(&change->wait);
+	spin_unlock_irq(&region->gate.lock);
+}
+
+/**
+ * mshare_await_change - Wait until no change bars an object.
+ * @region: The region; no lock of it is held, nor that of the guest if it may go.
+ * @address: In the object, in the host mm.
+ *
+ * Ends early if the task is killed.
+ */
+void mshare_await_change(struct mshare_region *region, unsigned long address)
+{
+	wait_event_killable(region->gate, !mshare_barred(region, address));
+}
+
+/* As vma_start_write(), unless it would wait. */
+static bool mshare_try_start_write(struct vm_area_struct *vma)
+{
+	unsigned int seq;
+
+	if (__is_vma_write_locked(vma, &seq))
+		return true;
+	if (!down_write_trylock(&vma->vm_lock->lock))
+		return false;
+	WRITE_ONCE(vma->vm_lock_seq, seq);
+	up_write(&vma->vm_lock->lock);
+	return true;
+}
+
+/* Could @next be merged with @vma, which would lock it? */
+static bool mshare_mergeable(const struct vm_area_struct *vma,
+			     const struct vm_area_struct *next)
+{
+	return vma && vma->vm_end == next->vm_start && vma->vm_file == next->vm_file;
+}
+
+/*
+ * Locks the objects that a change of the range locks, until the mmap_lock is dropped.
+ * Returns the first one that a fault holds, or NULL, and sets *@from to the start of
+ * the first one of all.
+ */
+static struct vm_area_struct *mshare_lock_objects(struct mm_struct *mm, unsigned long start,
+						  unsigned long end, unsigned long *from)
+{
+	struct vm_area_struct *vma, *prev;
+	struct vma_iterator vmi;
+
+	mmap_assert_write_locked(mm);
+	if (start >= end)
+		return NULL;
+	vma = find_vma_prev(mm, start, &prev);
+	if (!vma || vma->vm_start >= end)
+		return NULL;
+	*from = mshare_mergeable(prev, vma) ? prev->vm_start : vma->vm_start;
+	prev = NULL;
+	vma_iter_init(&vmi, mm, *from);
+	for_each_vma(vmi, vma) {
+		if (vma->vm_start > end ||
+		    (vma->vm_start == end && !mshare_mergeable(prev, vma)))
+			break;
+		if (!mshare_try_start_write(vma))
+			return vma;
+		prev = vma;
+	}
+	return NULL;
+}
+
+/* Does a fault, or anybody else, hold the object at @address? */
+static bool mshare_busy(struct mm_struct *mm, unsigned long address)
+{
+	MA_STATE(mas, &mm->mm_mt, address, address);
+	struct vm_area_struct *vma;
+	bool busy;
+
+	rcu_read_lock();
+	vma = mas_walk(&mas);
+	busy = vma && rwsem_is_locked(&vma->vm_lock->lock);
+	rcu_read_unlock();
+	return busy;
+}
+
+/*
+ * Waits until nobody holds the object at @address.  Pairs with mshare_left(): this
+ * looks at the lock when the change can be found, that looks for changes when the lock
+ * is free.
+ */
+static int mshare_await_faults(struct mm_struct *mm, unsigned long address,
+			       struct mshare_change *change)
+{
+	long ret;
+
+	do
+		ret = rcuwait_wait_event_timeout(&change->wait, !mshare_busy(mm, address),
+						 TASK_KILLABLE, MSHARE_LOOK_AGAIN);
+	while (!ret);
+	return ret < 0 ? -EINTR : 0;
+}
+
+/* Bars what begins at @start up to @end, and what was barred before. */
+static void mshare_bar(struct mshare_region *region, struct mshare_change *change,
+		       unsigned long start, unsigned long end)
+{
+	spin_lock_irq(&region->gate.lock);
+	if (list_empty(&change->node))
+		list_add_tail(&change->node, &region->changes);
+	change->start = min(change->start, start);
+	change->end = max(change->end, end);
+	spin_unlock_irq(&region->gate.lock);
+}
+
+static void mshare_unbar(struct mshare_region *region, struct mshare_change *change)
+{
+	if (list_empty(&change->node))
+		return;
+	spin_lock_irq(&region->gate.lock);
+	list_del(&change->node);
+	spin_unlock_irq(&region->gate.lock);
+	wake_up_all(&region->gate);
+}
+
+/**
+ * mshare_write_lock - Take the mmap_lock to change a range of addresses.
+ * @mm: Any mm.
+ * @start: Start of the range.
+ * @end: End of the range; may be no more than @start: then it is empty.
+ *
+ * In a host mm also locks the objects in the range, and those they may be merged
+ * with.  While that means to wait for a fault, the mmap_lock is not held.
+ *
+ * Return: 0; or -EINTR if the task was killed, with nothing locked.
+ */
+int mshare_write_lock(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	struct mshare_region *region = mm->mshare;
+	struct mshare_change change = {
+		.node = LIST_HEAD_INIT(change.node), .start = ULONG_MAX,
+	};
+	struct vm_area_struct *vma;
+	unsigned long first, busy;
+	int err;
+
+	if (!region)
+		return mmap_write_lock_killable(mm);
+	for (;;) {
+		err = mmap_write_lock_killable(mm);
+		if (err)
+			break;
+		vma = mshare_lock_objects(mm, start, end, &first);
+		if (!vma)
+			break;
+		busy = vma->vm_start;
+		mshare_bar(region, &change, first, vma->vm_end);
+		mmap_write_unlock(mm);
+		err = mshare_await_faults(mm, busy, &change);
+		if (err)
+			break;
+	}
+	mshare_unbar(region, &change);
+	return err;
+}

@@ -344,6 +344,79 @@ TEST_F(reclaim, what_nobody_uses_is_taken)
 	free(ones);
 }
 
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
+
+/*
+ * What khugepaged makes of small pages is in no page table, so MADV_PAGEOUT, which goes
+ * by that, does not find it, however often it is asked.  Nor does it find what was unmapped
+ * and then kept, because khugepaged waited for its lock with a reference.  Nobody holds
+ * these pages: they go as soon as they are mapped again.  It is the same without a region.
+ */
+TEST_F(reclaim, what_khugepaged_replaced_goes_when_it_is_mapped_again)
+{
+	long long sleeps = read_number(KHUGEPAGED "scan_sleep_millisecs");
+	char *huge, *zeros = calloc(1, HUGE);
+	int file, i, tries;
+	uint64_t k;
+
+	if (!shmem_thp())
+		SKIP(return, NO_THP);
+	ASSERT_TRUE(write_number(KHUGEPAGED "scan_sleep_millisecs", 10));
+	huge = mmap(NULL, 2 * HUGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, huge);
+	huge = (char *)(((uintptr_t)huge + HUGE - 1) / HUGE * HUGE);
+	for (i = 0; i < 2; i++) {
+		char *addr = i ? huge : self->addr;
+		uint64_t frame[HUGE / PAGE];
+		unsigned char in;
+		bool gone;
+
+		/* Small pages: there is no advice yet. */
+		file = memfd(HUGE, 0);
+		ASSERT_EQ(HUGE, pwrite(file, zeros, HUGE, 0));
+		if (i) {
+			ASSERT_EQ(huge, mmap(huge, HUGE, RW, MAP_SHARED | MAP_FIXED, file, 0));
+		} else {
+			ASSERT_EQ(0, map_file(self->fd, 0, HUGE, RW, file));
+		}
+		fill(addr, HUGE, 1);
+		ASSERT_OK(i ? madvise(huge, HUGE, MADV_HUGEPAGE) :
+			      mshare_advise(self->fd, 0, HUGE, MADV_HUGEPAGE, 0));
+		EXPECT_TRUE(BECOMES(page_map(addr, frame, 1) && !(frame[0] >> 63)));
+		write_number(KHUGEPAGED "scan_sleep_millisecs", 1000000000);
+		for (tries = 0; tries < 3; tries++) {
+			lru_drain();
+			i ? madvise(huge, HUGE, MADV_PAGEOUT) :
+			    mshare_advise(self->fd, 0, HUGE, MADV_PAGEOUT, 0);
+		}
+		ASSERT_OK(mincore(addr, PAGE, &in));
+		TH_LOG("%s: %s after %d advices", i ? "mapping" : "region",
+		       in & 1 ? "all is there" : "gone", tries);
+		gone = BECOMES(({
+			volatile char *at = addr;
+
+			for (k = 0; k < HUGE; k += PAGE)
+				at[k] += 0;
+			lru_drain();
+			i ? madvise(huge, HUGE, MADV_PAGEOUT) :
+			    mshare_advise(self->fd, 0, HUGE, MADV_PAGEOUT, 0);
+			page_map(addr, frame, HUGE / PAGE);
+			for (k = 0; k < HUGE / PAGE && !(frame[k] >> 63); k++)
+				;
+			k == HUGE / PAGE && !mincore(addr, PAGE, &in) && !(in & 1);
+		}));
+		EXPECT_TRUE(gone);
+		if (!i)
+			EXPECT_EQ(HUGE, stat_of(self->fd).swapped);
+		EXPECT_EQ(0, wrong(addr, HUGE, 1));
+		ASSERT_TRUE(write_number(KHUGEPAGED "scan_sleep_millisecs", 10));
+		ASSERT_OK(ftruncate(file, 0));
+		ASSERT_OK(close(file));
+	}
+	write_number(KHUGEPAGED "scan_sleep_millisecs", sleeps);
+	free(zeros);
+}
+
 /* Faults that storing into each page takes: those of a region, or of ours if FD is -1. */
 static long faults_of(int fd, char *addr, uint64_t length)
 {

@@ -12,6 +12,7 @@
  */
 #define _GNU_SOURCE
 #include "mst.h"
+#include "random.h"
 
 #include <sched.h>
 #include <setjmp.h>
@@ -58,7 +59,6 @@ static struct shared {
 } *shared;
 
 static int region_fd[REGIONS], file_fd[REGIONS], huge_fd[REGIONS];
-static uint64_t rng;
 
 struct attachment {
 	char *addr;
@@ -67,14 +67,6 @@ struct attachment {
 };
 static struct attachment attachments[8];
 static int n_attachments;
-
-static uint64_t rnd(uint64_t below)
-{
-	rng ^= rng << 13;
-	rng ^= rng >> 7;
-	rng ^= rng << 17;
-	return rng % below;
-}
 
 static uint64_t tag(int r, uint64_t offset)
 {
@@ -102,19 +94,12 @@ static void faulted(int sig)
 static void place(uint64_t *offset, uint64_t *length)
 {
 	static const uint64_t units[] = { PAGE, PAGE, 16 * PAGE, HUGE };
-	uint64_t unit = units[rnd(4)];
+	uint64_t unit = ONE_OF(units);
 
 	*offset = rnd(SPAN / unit) * unit;
 	*length = (1 + rnd(unit == HUGE ? 4 : 32)) * unit;
 	if (*offset + *length > SPAN)
 		*length = SPAN - *offset;
-}
-
-static int prot(void)
-{
-	static const int prots[] = { RW, RW, RW, RW, PROT_READ, PROT_NONE };
-
-	return prots[rnd(6)];
 }
 
 static bool map_something(int r, int flags)
@@ -123,13 +108,13 @@ static bool map_something(int r, int flags)
 
 	place(&offset, &length);
 	if (rnd(2))
-		return map_obj(region_fd[r], offset, length, prot(), MAP_SHARED | MAP_ANONYMOUS |
-			       flags | (rnd(4) ? 0 : MAP_POPULATE), -1, 0) >= 0;
+		return map_obj(region_fd[r], offset, length, rnd_prot(), MAP_SHARED | MAP_ANONYMOUS |
+			       flags | (one_in(4) ? MAP_POPULATE : 0), -1, 0) >= 0;
 	/* At its own place in the file, which repeats. */
 	if (length > FILE_SIZE - offset % FILE_SIZE)
 		length = FILE_SIZE - offset % FILE_SIZE;
-	return map_obj(region_fd[r], offset, length, prot(),
-		       MAP_SHARED | flags | (rnd(4) ? 0 : MAP_POPULATE), file_fd[r],
+	return map_obj(region_fd[r], offset, length, rnd_prot(),
+		       MAP_SHARED | flags | (one_in(4) ? MAP_POPULATE : 0), file_fd[r],
 		       offset % FILE_SIZE) >= 0;
 }
 
@@ -176,16 +161,10 @@ static bool detach(void)
 
 static bool advise(int r)
 {
-	static const int advices[] = {
-		MADV_DONTNEED, MADV_DONTNEED, MADV_DONTNEED, MADV_REMOVE, MADV_COLD, MADV_PAGEOUT,
-		MADV_PAGEOUT, MADV_WILLNEED, MADV_HUGEPAGE, MADV_NOHUGEPAGE, MADV_COLLAPSE,
-		MADV_POPULATE_READ, MADV_POPULATE_WRITE, MADV_RANDOM, MADV_NORMAL,
-	};
 	uint64_t offset, length;
 
 	place(&offset, &length);
-	return !mshare_advise(region_fd[r], offset, length,
-			      advices[rnd(sizeof(advices) / sizeof(advices[0]))], 0);
+	return !mshare_advise(region_fd[r], offset, length, rnd_advice(), 0);
 }
 
 /* The memory of another worker, at an address that is good in our own. */
@@ -327,7 +306,7 @@ static bool step(enum op op)
 		return !mshare_unmap(region_fd[r], offset, length, 0);
 	case PROTECT:
 		place(&offset, &length);
-		return !mshare_protect(region_fd[r], offset, length, prot(), 0);
+		return !mshare_protect(region_fd[r], offset, length, rnd_prot(), 0);
 	case ADVISE:
 		return advise(r);
 	case ATTACH:
@@ -365,20 +344,15 @@ static bool step(enum op op)
 static void worker(int nr, uint64_t seed)
 {
 	struct sigaction act = { .sa_handler = faulted };
-	int total = 0, i;
+	int i;
 
-	rng = (seed + 1) * 0x9e3779b97f4a7c15ULL | 1;
+	rnd_seed(seed + 1);
 	sigaction(SIGSEGV, &act, NULL);
 	sigaction(SIGBUS, &act, NULL);
-	for (i = 0; i < OPS; i++)
-		total += weights[i];
 	if (!pin(nr % cpus()) || !attach(nr % REGIONS))
 		_exit(1);
 	while (!shared->stop && !shared->bad) {
-		int dice = rnd(total);
-
-		for (i = 0; dice >= weights[i]; i++)
-			dice -= weights[i];
+		i = rnd_weighted(weights, OPS);
 		__sync_fetch_and_add(&shared->worked[i], step(i));
 		__sync_fetch_and_add(&shared->done[i], 1);
 	}
@@ -411,7 +385,7 @@ int main(int argc, char **argv)
 	}
 	end = time(NULL) + atoi(argv[1]);
 	seed = strtoull(argv[2], NULL, 0);
-	rng = seed * 0x9e3779b97f4a7c15ULL | 1;
+	rnd_seed(seed);
 	printf("TAP version 13\n1..1\n");
 	fflush(stdout);
 	shared = mmap(NULL, sizeof(*shared), RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -33,10 +33,11 @@ help:
 	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc, documentation'
 	@echo 'make mutate       do the tests notice faults put in on purpose? [MUTATIONS=..]'
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
+	@echo 'make differ       a region beside ordinary mappings, at random [MINUTES=10] [SEED=..]'
 	@echo 'make model        does the TLB protocol hold in every order? With spin, minutes'
 	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
 	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
-	@echo 'make check-long   mutate, stress, shuffle and writeback'
+	@echo 'make check-long   mutate, stress, differ, shuffle and writeback'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
@@ -192,6 +193,12 @@ stress: kernel-debug tests
 	@selftests/vm/long debug/stress $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 600))" \
 		build/selftests/stress $$(($(MINUTES) * 60)) $(SEED)
 
+# The same operations on a region and on ordinary mappings, on the debug kernel.  When
+# they differ, the list is made short, which takes its time.
+differ: kernel-debug tests
+	@selftests/vm/long debug/differ $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 3600))" \
+		build/selftests/differ $$(($(MINUTES) * 60)) $(SEED)
+
 # Every test on the debug kernel, its programs in random order.
 shuffle: kernel-debug tests
 	@selftests/vm/long debug/shuffle $(SEED) "--mem 4096 --disk 256 --timeout 10800 \
@@ -210,7 +217,7 @@ model: deps
 	@selftests/model/run
 
 # What is too long for make check, one line a run in selftests/results.tsv.
-check-long: mutate stress shuffle writeback
+check-long: mutate stress differ shuffle writeback
 
 KERNEL = build/bzImage
 shell: deps
@@ -220,4 +227,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress shuffle writeback model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress differ shuffle writeback model check-long clean install uninstall check-lib

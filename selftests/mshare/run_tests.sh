@@ -7,8 +7,9 @@
 # "paging" are the tests that depend on the paging mode and on the TLB: they
 # are worth another run with la57=off, with pti=on and with two CPUs.
 # "all" is every *_test there but oom_test and nomem_test, for which the kernel
-# prints call traces, numa_test, which needs another machine, and reclaim_test: on
-# the debug kernel pages may be back in use before they have left the swap cache.
+# prints call traces, numa_test, which needs another machine, differ_test, which takes
+# very long on the debug kernel, and reclaim_test: there pages may be back in use before
+# they have left the swap cache.
 # Environment: MST_TIMEOUT, seconds for a binary (3600); MST_SEED, a number for a
 # random order.
 
@@ -25,7 +26,7 @@ all)
 	set --
 	for name in "$dir"/*_test; do
 		case ${name##*/} in
-		oom_test | nomem_test | numa_test | reclaim_test) ;;
+		oom_test | nomem_test | numa_test | reclaim_test | differ_test) ;;
 		*) set -- "$@" "$name" ;;
 		esac
 	done ;;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Uses a region where there are any, and ordinary memory elsewhere. */
+#define _DEFAULT_SOURCE
 #include <err.h>
 #include <mshare.h>
 #include <stdio.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Gives the memory of a range back and looks what that has saved. */
+#define _DEFAULT_SOURCE
 #include <err.h>
 #include <mshare.h>
 #include <stdio.h>

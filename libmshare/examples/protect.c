@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Makes memory read-only for another process that has it attached. */
+#define _DEFAULT_SOURCE
 #include <err.h>
 #include <mshare.h>
 #include <signal.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /* Two processes share memory, and the page tables that lead to it. */
+#define _DEFAULT_SOURCE
 #include <err.h>
 #include <mshare.h>
 #include <stdint.h>
@@ -41,7 +42,7 @@ static int use_region(int socket)
 
 static int make_region(void)
 {
-	struct mshare_map_args object = {};
+	struct mshare_map_args object;
 	int fd;
 
 	fd = mshare_create("example", MSHARE_CLOEXEC);
@@ -51,6 +52,7 @@ static int make_region(void)
 		err(EXIT_FAILURE, "ftruncate");
 
 	/* Anonymous memory, read and write, from offset 0 on. */
+	memset(&object, 0, sizeof(object));
 	object.length = SIZE;
 	object.prot = PROT_READ | PROT_WRITE;
 	object.flags = MAP_SHARED | MAP_ANONYMOUS;

@@ -817,7 +817,7 @@ struct page_scan {
 #define PAGEMAP_SCAN	_IOWR('f', 16, struct page_scan)
 #endif
 
-#define LOOKS		9
+#define LOOKS		5
 
 static uint64_t now(void)
 {
@@ -941,7 +941,10 @@ TEST(who_advises_on_all_of_it_lets_changes_in_between)
 	EXPECT_GE(50, longest_wait(_metadata, fd, 15 * GIB, advise_all));
 }
 
+/* Or fewer: as many as a slow kernel makes in some seconds. */
 #define OBJECTS		50000
+#define SECONDS		8
+static int objects;
 
 /* Any descriptor will do to list the objects, and to count them. */
 static int seen_by;
@@ -967,16 +970,18 @@ static bool count_all(int fd)
 	struct mshare_stat st;
 
 	(void)fd;
-	return !mshare_stat(seen_by, &st, sizeof(st), 0) && st.objects >= OBJECTS;
+	return !mshare_stat(seen_by, &st, sizeof(st), 0) && st.objects >= objects;
 }
 
 static int region_of_objects(struct __test_metadata *_metadata)
 {
+	uint64_t end = now() + SECONDS * 1000000000ULL;
 	int fd = region(GIB), file = memfd(MIB, 0), i;
 
 	ASSERT_LE(0, fd);
-	for (i = 0; i < OBJECTS; i++)
+	for (i = 0; i < OBJECTS && now() < end; i++)
 		ASSERT_EQ(i * PAGE, map_file(fd, i * PAGE, PAGE, i & 1 ? RW : PROT_READ, file));
+	objects = i;
 	seen_by = mshare_reopen_rdonly(fd);
 	ASSERT_LE(0, seen_by);
 	return fd;

@@ -412,6 +412,15 @@ TEST_F(charge, a_fault_is_an_event_of_who_takes_it)
 #define READS		16
 #define READ_STEP	(256 * KIB)
 
+static void all_are_major(struct __test_metadata *_metadata, struct events seen, bool region)
+{
+	TH_LOG("%s: pgfault +%lld, pgmajfault +%lld", region ? "region" : "mmap", seen.faults,
+	       seen.major);
+	EXPECT_LE(READS - 8, seen.faults);
+	EXPECT_GE(READS + 8, seen.faults);
+	EXPECT_EQ(READS, seen.major);
+}
+
 TEST_F(charge, a_fault_that_reads_from_disk_is_a_major_one)
 {
 	struct memory m[2] = { { -1 }, { self->fd, self->addr } };
@@ -432,12 +441,8 @@ TEST_F(charge, a_fault_that_reads_from_disk_is_a_major_one)
 	for (i = 0; i < 2; i++) {
 		ASSERT_OK(posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED));
 		seen = events_by(_metadata, other, m[i], LOADS, READS, READ_STEP);
-		TH_LOG("%s: pgfault +%lld, pgmajfault +%lld", i ? "region" : "mmap",
-		       seen.faults, seen.major);
 		/* It has waited and come again, and is counted once. */
-		EXPECT_LE(READS - 8, seen.faults);
-		EXPECT_GE(READS + 8, seen.faults);
-		EXPECT_EQ(READS, seen.major);
+		all_are_major(_metadata, seen, i);
 		if (!i)
 			ASSERT_OK(munmap(m[i].addr, READS * READ_STEP));
 	}
@@ -474,11 +479,7 @@ TEST_F(charge, a_fault_that_reads_from_swap_space_is_a_major_one)
 		}
 		EXPECT_EQ(length, smaps(m[i].addr, "Swap"));
 		seen = events_by(_metadata, other, m[i], LOADS, READS, PAGE);
-		TH_LOG("%s: pgfault +%lld, pgmajfault +%lld", i ? "region" : "mmap",
-		       seen.faults, seen.major);
-		EXPECT_LE(READS - 8, seen.faults);
-		EXPECT_GE(READS + 8, seen.faults);
-		EXPECT_EQ(READS, seen.major);
+		all_are_major(_metadata, seen, i);
 	}
 	EXPECT_TRUE(write_number("/proc/sys/vm/page-cluster", cluster));
 	EXPECT_OK(swapoff(ZRAM));

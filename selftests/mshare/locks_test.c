@@ -330,21 +330,29 @@ static bool sleeps_for_good(pid_t pid)
 	return state == 'D';
 }
 
+/* Reads the first byte of the region as a debugger does, in a child: WANT or an errno. */
+static pid_t debugger(FIXTURE_DATA(locks) *self, char want, int err)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		int mem = open("/proc/self/mem", O_RDONLY);
+		char byte = 0;
+		ssize_t n = pread(mem, &byte, 1, (uintptr_t)self->addr);
+
+		CHILD_CHECK(err ? n == -1 && errno == err : n == 1 && byte == want);
+		_exit(0);
+	}
+	return pid;
+}
+
 /* A debugger may not let its victim's lock go, but holds nothing of the region. */
 TEST_F(locks, a_debugger_that_waits_does_not_delay_a_change)
 {
 	int result = -1;
-	pid_t pid;
+	pid_t pid = debugger(self, 'x', 0);
 
-	pid = fork();
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		int mem = open("/proc/self/mem", O_RDONLY);
-		char byte = 0;
-
-		CHILD_CHECK(pread(mem, &byte, 1, (uintptr_t)self->addr) == 1);
-		_exit(byte != 'x');
-	}
 	ASSERT_TRUE(await(&control->held));
 
 	struct worker changer = { .fd = self->fd, .work = protect_and_map };
@@ -365,17 +373,9 @@ TEST_F(locks, a_debugger_that_waits_does_not_delay_a_change)
 TEST_F(locks, a_debugger_that_waits_survives_an_unmap)
 {
 	int result = -1;
-	pid_t pid;
+	pid_t pid = debugger(self, 0, EIO);
 
-	pid = fork();
 	ASSERT_LE(0, pid);
-	if (!pid) {
-		int mem = open("/proc/self/mem", O_RDONLY);
-		char byte;
-
-		CHILD_CHECK(pread(mem, &byte, 1, (uintptr_t)self->addr) == -1 && errno == EIO);
-		_exit(0);
-	}
 	ASSERT_TRUE(await(&control->held));
 	EXPECT_OK(mshare_unmap(self->fd, 0, FILE_SIZE, 0));
 	EXPECT_FALSE(ended(pid, &result));

@@ -197,27 +197,89 @@ TEST(no_room_is_ENOMEM)
 	EXPECT_EQ(i, stat_of(fd).attachments);
 }
 
-TEST(RLIMIT_AS_counts_whole_slots)
+/* What the address space of this process counts, in bytes. */
+static long long vm_size(void)
 {
-	int fd = region_with_page();
+	return file_key("/proc/self/status", "VmSize:") * KIB;
+}
+
+TEST(RLIMIT_AS_counts_the_size_of_the_region)
+{
+	int fd = region(4 * GIB);
 
 	ASSERT_LE(0, fd);
 	IN_CHILD({
-		unsigned long long now = file_key("/proc/self/status", "VmSize:") * KIB;
-		unsigned long long with;
+		long long now = vm_size();
 		char *addr;
 
-		CHILD_CHECK(limit(RLIMIT_AS, now + SLOT + GIB));
+		CHILD_CHECK(limit(RLIMIT_AS, now + 5 * GIB));
 		addr = mshare_attach(fd, NULL, 0);
 		CHILD_CHECK(addr != MAP_FAILED);
-		with = file_key("/proc/self/status", "VmSize:") * KIB;
-		CHILD_CHECK(with - now >= SLOT && with - now < SLOT + MIB);
+		CHILD_CHECK(vm_size() - now >= 4 * GIB && vm_size() - now < 4 * GIB + MIB);
 		CHILD_CHECK(mshare_attach(fd, NULL, 0) == MAP_FAILED && errno == ENOMEM);
 		CHILD_CHECK(!mshare_detach(addr, 0));
-		CHILD_CHECK(limit(RLIMIT_AS, now + SLOT - GIB));
+		CHILD_CHECK(limit(RLIMIT_AS, now + 4 * GIB - MIB));
 		CHILD_CHECK(mshare_attach(fd, NULL, 0) == MAP_FAILED && errno == ENOMEM);
 		CHILD_CHECK(stat_of(fd).attachments == 0);
 	});
+}
+
+/* Is @size what the address space counts?  The C library may have mapped a little. */
+#define EXPECT_VM_SIZE(size) do {						\
+	EXPECT_LE(0, vm_size() - (long long)(size));				\
+	EXPECT_GT(MIB, vm_size() - (long long)(size));				\
+} while (0)
+
+TEST(an_attachment_counts_the_size_that_the_region_had)
+{
+	int fd = region(GIB);
+	char *addr, *again, *parents;
+	long long start, in_child;
+
+	ASSERT_LE(0, fd);
+	start = vm_size();
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	EXPECT_VM_SIZE(start + GIB);
+	ASSERT_OK(ftruncate(fd, 3 * GIB));
+	EXPECT_VM_SIZE(start + GIB);
+	again = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, again);
+	EXPECT_VM_SIZE(start + 4 * GIB);
+	parents = mshare_attach(fd, NULL, MSHARE_ATTACH_DONTFORK);
+	ASSERT_NE(MAP_FAILED, parents);
+	EXPECT_VM_SIZE(start + 7 * GIB);
+	IN_CHILD({
+		in_child = vm_size();
+		CHILD_CHECK(in_child >= start + 4 * GIB && in_child < start + 4 * GIB + MIB);
+		CHILD_CHECK(!munmap(again, SLOT));
+		CHILD_CHECK(in_child - vm_size() == 3 * GIB);
+		CHILD_CHECK(!mshare_detach(addr, 0));
+		CHILD_CHECK(in_child - vm_size() == 4 * GIB);
+	});
+	EXPECT_EQ(addr, mmap(addr, SLOT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+			     MAP_NORESERVE, -1, 0));
+	EXPECT_VM_SIZE(start + 6 * GIB + SLOT);
+	ASSERT_OK(munmap(addr, SLOT));
+	ASSERT_OK(mshare_detach(parents, 0));
+	ASSERT_OK(munmap(again, SLOT));
+	EXPECT_VM_SIZE(start);
+}
+
+/* Nothing of an attachment that cannot be had is left in the count. */
+TEST(an_attachment_that_fails_counts_nothing)
+{
+	int fd = region(GIB), i;
+	char *addr = mshare_attach(fd, NULL, 0);
+	long long start = vm_size();
+
+	ASSERT_NE(MAP_FAILED, addr);
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(MAP_FAILED, mshare_attach(fd, addr, 0));
+	EXPECT_ERR(EINVAL, munmap(addr, GIB));
+	EXPECT_EQ(MAP_FAILED, mmap(addr, GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+				   -1, 0));
+	EXPECT_VM_SIZE(start);
 }
 
 TEST(a_process_has_at_most_200_attachments)
@@ -473,10 +535,10 @@ TEST(the_attachment_counts_in_VmSize_but_not_in_VmRSS)
 
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, map_anon(fd, 0, 16 * MIB, RW));
-	size = file_key("/proc/self/status", "VmSize:");
+	size = vm_size();
 	addr = mshare_attach(fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, addr);
-	EXPECT_EQ(SLOT / KIB, file_key("/proc/self/status", "VmSize:") - size);
+	EXPECT_EQ(GIB, vm_size() - size);
 	rss = file_key("/proc/self/status", "VmRSS:");
 	pages = statm_resident();
 	EXPECT_LT(0, pages);
@@ -485,7 +547,7 @@ TEST(the_attachment_counts_in_VmSize_but_not_in_VmRSS)
 	EXPECT_GT(MIB / PAGE, statm_resident() - pages);
 	EXPECT_EQ(16 * MIB, stat_of(fd).resident);
 	ASSERT_OK(mshare_detach(addr, 0));
-	EXPECT_GT(1024, file_key("/proc/self/status", "VmSize:") - size);
+	EXPECT_GT(MIB, vm_size() - size);
 }
 
 TEST(the_protection_key_is_0)

@@ -497,8 +497,10 @@ ERROR("mshare_attach ENOMEM: RLIMIT_AS")
 {
 	unsigned long long now = file_key("/proc/self/status", "VmSize:") * KIB;
 
-	NEED(!setrlimit(RLIMIT_AS, &(struct rlimit){ now + SLOT - GIB, RLIM_INFINITY }));
-	FAILS(mshare_attach(w->fd, NULL, 0));
+	w->other = region(GIB);
+	NEED(w->other >= 0);
+	NEED(!setrlimit(RLIMIT_AS, &(struct rlimit){ now + GIB - MIB, RLIM_INFINITY }));
+	FAILS(mshare_attach(w->other, NULL, 0));
 }
 
 ERROR("mshare_attach EOWNERDEAD: owner gone")

@@ -382,9 +382,9 @@ TEST_F(library, a_create_that_fails_leaves_nothing)
 		CHILD_CHECK(limit(RLIMIT_FSIZE, MIB));
 		signal(SIGXFSZ, SIG_IGN);
 		CHILD_CHECK(mshare_region_create(&r, "r", 2 * MIB, 0) == -1 && errno == EFBIG);
-		/* An attachment counts its whole slots. */
-		CHILD_CHECK(limit(RLIMIT_AS, SLOT));
+		CHILD_CHECK(limit(RLIMIT_AS, MIB));
 		CHILD_CHECK(mshare_region_create(&r, "r", MIB, 0) == -1 && errno == ENOMEM);
+		CHILD_CHECK(limit(RLIMIT_AS, RLIM_INFINITY));
 		CHILD_CHECK(as_before(&before));
 		CHILD_CHECK(limit(RLIMIT_NOFILE, 3));
 		CHILD_CHECK(mshare_region_create(&r, "r", MIB, 0) == -1 && errno == EMFILE);
@@ -427,7 +427,7 @@ TEST_F(library, an_attach_that_fails_leaves_the_descriptor)
 	EXPECT_TRUE(is_untouched(&r));
 	EXPECT_TRUE(as_before(&before));
 	IN_CHILD({
-		CHILD_CHECK(limit(RLIMIT_AS, SLOT));
+		CHILD_CHECK(limit(RLIMIT_AS, MIB));
 		CHILD_CHECK(mshare_region_attach(&r, fd, 0) == -1 && errno == ENOMEM);
 		CHILD_CHECK(is_untouched(&r) && fcntl(fd, F_GETFD) != -1);
 	});

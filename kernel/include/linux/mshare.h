@@ -14,7 +14,7 @@
 #ifndef _LINUX_MSHARE_H
 #define _LINUX_MSHARE_H
 
-#include <linux/mm_types.h>
+#include <linux/mm.h>
 #include <linux/mmap_lock.h>
 
 struct mem_cgroup;
@@ -56,6 +56,21 @@ struct mshare_gup {
 	struct mshare_guest guest;
 	unsigned long address;
 };
+
+/**
+ * mshare_vma_pages - What a VMA counts in total_vm.
+ * @vma: The VMA; its mm's mmap_lock is held, or nobody else can find it.
+ *
+ * An attachment takes whole slots, of which nothing but the region is ever used.
+ * It counts as a mapping of the region would that is as long as the region was
+ * when it was attached.
+ *
+ * Return: The number of pages, at least 1.
+ */
+static inline unsigned long mshare_vma_pages(struct vm_area_struct *vma)
+{
+	return vma_is_mshare(vma) ? (unsigned long)vma->vm_private_data : vma_pages(vma);
+}
 
 #ifdef CONFIG_MSHARE
 

@@ -286,31 +286,34 @@ static long mshare_attach_locked(struct mshare_region *region, struct vm_area_st
 				 unsigned long addr)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	unsigned long span;
+	unsigned long span, pages;
 	long ret;
 
 	mmap_assert_locked(region->mm);
 	if (!region->size)
 		return -EINVAL;
 	span = mshare_slots(region->size) * P4D_SIZE;
+	pages = region->size >> PAGE_SHIFT;
 	ret = mshare_place(region, addr, span);
 	if (IS_ERR_VALUE(ret))
 		return ret;
 	if (READ_ONCE(region->dead))
 		return -EOWNERDEAD;
 	if (mm->map_count >= sysctl_max_map_count ||
-	    !may_expand_vm(mm, vma->vm_flags, span >> PAGE_SHIFT))
+	    !may_expand_vm(mm, vma->vm_flags, pages))
 		return -ENOMEM;
 	/* Subscribers of the guest would not hear of changes of the region. */
 	if (mm_has_notifiers(mm))
 		return -EBUSY;
 
 	vma_set_range(vma, ret, ret + span, 0);
+	/* What mshare_vma_pages() says for as long as it lives, also if the region grows. */
+	vma->vm_private_data = (void *)pages;
 	if (mshare_link_prepare(vma) || insert_vm_struct(mm, vma)) {
 		mshare_link_cancel(vma);
 		return -ENOMEM;
 	}
-	vm_stat_account(mm, vma->vm_flags, vma_pages(vma));
+	vm_stat_account(mm, vma->vm_flags, mshare_vma_pages(vma));
 	mshare_vm_open(vma);
 	mshare_link(vma);
 	return ret;
@@ -397,7 +400,7 @@ int mshare_detach_at(unsigned long addr)
 /* What the rest of mm asks */
 
 /**
- * mshare_total_vm - Count the pages of address space that attachments take.
+ * mshare_total_vm - Sum up what the attachments of a process count in total_vm.
  * @mm: The guest, its mmap_lock held.
  *
  * Return: The number of pages.
@@ -412,7 +415,7 @@ unsigned long mshare_total_vm(struct mm_struct *mm)
 	mmap_assert_locked(mm);
 	for_each_vma(vmi, vma)
 		if (vma_is_mshare(vma))
-			pages += vma_pages(vma);
+			pages += mshare_vma_pages(vma);
 	return pages;
 }
 

@@ -34,13 +34,15 @@ help:
 	@echo 'make mutate       do the tests notice faults put in on purpose? [MUTATIONS=..]'
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
 	@echo 'make differ       a region beside ordinary mappings, at random [MINUTES=10] [SEED=..]'
+	@echo 'make races        data races under random calls, found by KCSAN [MINUTES=10] [SEED=..]'
 	@echo 'make model        does the TLB protocol hold in every order? With spin, minutes'
 	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
 	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
-	@echo 'make check-long   mutate, stress, differ, shuffle and writeback'
+	@echo 'make check-long   mutate, stress, differ, races, shuffle and writeback'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
+	@echo 'make kernel-kcsan build/kcsan/bzImage and vmlinux: looks for data races'
 	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
 	@echo 'make kernel-off   build/off.bzImage: our kernel without CONFIG_MSHARE'
 	@echo 'make tests        build/selftests/ and build/libmshare/'
@@ -75,6 +77,12 @@ kernel: deps
 kernel-debug: deps
 	@kernel/prepare
 	@kernel/build $(WITHOUT) build/src debug $(OUT)/debug $(CONFIGS)/base.config $(CONFIGS)/debug.config $(SYMBOLS_CONFIG)
+	@$(WARN)
+
+# Looks for data races; see 'make races'.
+kernel-kcsan: deps
+	@kernel/prepare
+	@kernel/build $(WITHOUT) build/src kcsan $(OUT)/kcsan $(CONFIGS)/base.config $(CONFIGS)/kcsan.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
 kernel-base: deps
@@ -199,6 +207,11 @@ differ: kernel-debug tests
 	@selftests/vm/long debug/differ $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 3600))" \
 		build/selftests/differ $$(($(MINUTES) * 60)) $(SEED)
 
+# Random calls on a kernel that looks for data races.
+races: kernel-kcsan tests
+	@selftests/vm/long kcsan/races $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 1200))" \
+		build/selftests/stress $$(($(MINUTES) * 60)) $(SEED)
+
 # Every test on the debug kernel, its programs in random order.
 shuffle: kernel-debug tests
 	@selftests/vm/long debug/shuffle $(SEED) "--mem 4096 --disk 256 --timeout 10800 \
@@ -217,7 +230,7 @@ model: deps
 	@selftests/model/run
 
 # What is too long for make check, one line a run in selftests/results.tsv.
-check-long: mutate stress differ shuffle writeback
+check-long: mutate stress differ races shuffle writeback
 
 KERNEL = build/bzImage
 shell: deps
@@ -227,4 +240,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress differ shuffle writeback model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib

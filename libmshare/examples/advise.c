@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Gives the memory of a range back and looks what that has saved. */
+/* Frees the memory of a range and prints what that saves. */
 #define _DEFAULT_SOURCE
 #include <err.h>
 #include <mshare.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Uses a region where there are any, and ordinary memory elsewhere. */
+/* Uses a region if the kernel supports regions, and ordinary memory otherwise. */
 #define _DEFAULT_SOURCE
 #include <err.h>
 #include <mshare.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Maps a file in a region and prints its first line from there. */
+/* Maps a file in a region and prints its first line from the region. */
 #define _DEFAULT_SOURCE
 #include <err.h>
 #include <fcntl.h>

@@ -5,6 +5,7 @@
 #include "mst.h"
 
 #include <pthread.h>
+#include <setjmp.h>
 #include <sys/resource.h>
 #include <sys/swap.h>
 #include <sys/uio.h>
@@ -298,6 +299,196 @@ TEST(while_other_objects_of_the_region_are_mapped_and_unmapped)
 	}
 	kill(pid, SIGKILL);
 	EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid));
+}
+
+/* Readers of memory that comes and goes, each of which survives its signals. */
+#define READERS	3
+
+struct reader {
+	const char *addr;
+	uint64_t pages;
+	volatile int *stop;
+	uint64_t good, bad, signals;
+};
+
+static __thread sigjmp_buf no_memory;
+
+static void escapes(int sig)
+{
+	(void)sig;
+	siglongjmp(no_memory, 1);
+}
+
+/* Each page begins with its number, plus a multiple of 1000 that says whose it is. */
+static void *reads(void *arg)
+{
+	struct reader *r = arg;
+	volatile uint64_t i;
+	uint64_t word;
+
+	for (i = 0; !*r->stop; i++) {
+		uint64_t page = i * 7 % r->pages;
+
+		if (sigsetjmp(no_memory, 1)) {
+			r->signals++;
+			continue;
+		}
+		word = *(volatile const uint64_t *)(r->addr + page * PAGE);
+		if (word % 1000 == page && word / 1000 >= 1 && word / 1000 <= 2)
+			r->good++;
+		else
+			r->bad++;
+	}
+	return NULL;
+}
+
+static void mark(char *addr, uint64_t pages, uint64_t whose)
+{
+	uint64_t i;
+
+	for (i = 0; i < pages; i++)
+		*(uint64_t *)(addr + i * PAGE) = whose * 1000 + i;
+}
+
+static void start_readers(struct __test_metadata *_metadata, pthread_t *thread,
+			  struct reader *r, const char *addr, uint64_t pages,
+			  volatile int *stop)
+{
+	struct sigaction action = { .sa_handler = escapes };
+	int i;
+
+	ASSERT_OK(sigaction(SIGSEGV, &action, NULL));
+	ASSERT_OK(sigaction(SIGBUS, &action, NULL));
+	for (i = 0; i < READERS; i++) {
+		r[i] = (struct reader){ .addr = addr, .pages = pages, .stop = stop };
+		ASSERT_OK(pthread_create(&thread[i], NULL, reads, &r[i]));
+	}
+}
+
+static void end_readers(struct __test_metadata *_metadata, pthread_t *thread,
+			struct reader *r, volatile int *stop)
+{
+	uint64_t good = 0, signals = 0;
+	int i;
+
+	*stop = 1;
+	for (i = 0; i < READERS; i++) {
+		ASSERT_OK(pthread_join(thread[i], NULL));
+		EXPECT_EQ(0, r[i].bad);
+		good += r[i].good;
+		signals += r[i].signals;
+	}
+	EXPECT_LT(0, good);
+	EXPECT_LT(0, signals);
+}
+
+#define MARKED	64	/* pages */
+
+TEST(while_regions_come_and_go_at_its_address)
+{
+	char *at = (char *)WINDOW_START + 40 * SLOT, *addr;
+	long long before = sys_mshare("attachments");
+	pthread_t thread[READERS];
+	struct reader r[READERS];
+	volatile int stop = 0;
+	int fd[2], i;
+
+	for (i = 0; i < 2; i++) {
+		fd[i] = region(GIB);
+		addr = attached(fd[i], 0, MARKED * PAGE);
+		ASSERT_NE(NULL, addr);
+		mark(addr, MARKED, i + 1);
+		ASSERT_OK(mshare_detach(addr, 0));
+	}
+	start_readers(_metadata, thread, r, at, MARKED, &stop);
+	for (i = 0; i < 400; i++) {
+		/* What is there has no translations: each read is a fault. */
+		ASSERT_OK(mshare_advise(fd[i & 1], 0, MARKED * PAGE, MADV_DONTNEED, 0));
+		ASSERT_EQ(at, mshare_attach(fd[i & 1], at, i & 2 ? MSHARE_ATTACH_RDONLY : 0));
+		if (i % 3)
+			sched_yield();
+		ASSERT_OK(mshare_detach(at, 0));
+	}
+	end_readers(_metadata, thread, r, &stop);
+	EXPECT_EQ(before, sys_mshare("attachments"));
+}
+
+TEST(while_objects_come_and_go_below_it)
+{
+	int fd = region(GIB), file[2], i;
+	pthread_t thread[READERS];
+	struct reader r[READERS];
+	volatile int stop = 0;
+	char *addr, *p;
+
+	ASSERT_LE(0, fd);
+	addr = mshare_attach(fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	for (i = 0; i < 2; i++) {
+		file[i] = memfd(MARKED * PAGE, 0);
+		p = mmap(NULL, MARKED * PAGE, RW, MAP_SHARED, file[i], 0);
+		ASSERT_NE(MAP_FAILED, p);
+		mark(p, MARKED, i + 1);
+		ASSERT_OK(munmap(p, MARKED * PAGE));
+	}
+	start_readers(_metadata, thread, r, addr, MARKED, &stop);
+	for (i = 0; i < 400; i++) {
+		/* New, in the place of another, cut in three, whole again, and away. */
+		ASSERT_EQ(0, map_obj(fd, 0, MARKED * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED,
+				     file[i & 1], 0));
+		sched_yield();
+		ASSERT_EQ(0, map_obj(fd, 0, MARKED * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED,
+				     file[~i & 1], 0));
+		sched_yield();
+		ASSERT_OK(mshare_protect(fd, 16 * PAGE, 16 * PAGE, PROT_NONE, 0));
+		sched_yield();
+		ASSERT_OK(mshare_protect(fd, 16 * PAGE, 16 * PAGE, PROT_READ, 0));
+		sched_yield();
+		ASSERT_OK(mshare_unmap(fd, 0, MARKED * PAGE, 0));
+	}
+	end_readers(_metadata, thread, r, &stop);
+}
+
+static void *reads_for_ever(void *arg)
+{
+	for (;;)
+		sum(arg, MARKED * PAGE);
+	return NULL;
+}
+
+TEST(while_the_process_ends)
+{
+	long long before = sys_mshare("attachments");
+	int fd = region(GIB), round, i;
+	char *addr;
+	pid_t pid;
+
+	addr = attached(fd, 0, MARKED * PAGE);
+	ASSERT_NE(NULL, addr);
+	fill(addr, MARKED * PAGE, 1);
+	for (round = 0; round < 30; round++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			pthread_t thread;
+
+			for (i = 0; i < READERS; i++)
+				CHILD_CHECK(!pthread_create(&thread, NULL, reads_for_ever, addr));
+			sleep_ms(round % 7);
+			if (round % 3 == 0)
+				_exit(0);
+			if (round % 3 == 1)
+				execl("/bin/true", "true", (char *)NULL);
+			reads_for_ever(addr);
+		}
+		for (i = 0; i < 20; i++)
+			ASSERT_OK(mshare_advise(fd, 0, MARKED * PAGE, MADV_DONTNEED, 0));
+		if (round % 3 == 2)
+			kill(pid, SIGKILL);
+		EXPECT_EQ(round % 3 == 2 ? KILLED_BY(SIGKILL) : 0, wait_for(pid));
+	}
+	EXPECT_EQ(0, wrong(addr, MARKED * PAGE, 1));
+	EXPECT_EQ(before + 1, sys_mshare("attachments"));
 }
 
 TEST(a_fault_that_cannot_succeed_ends)

@@ -212,9 +212,9 @@ static unsigned long mshare_flush_range(const struct mshare_set *set,
 		 * does not forgive.
 		 */
 		for (addr = f->start; addr < f->end &&
-		     addr - at->host_start < at->end - at->start;
+		     addr - MSHARE_HOST_START < at->end - at->start;
 		     addr += 1UL << f->stride_shift, nr++)
-			flush_tlb_one_user(addr - at->host_start + at->start);
+			flush_tlb_one_user(addr - MSHARE_HOST_START + at->start);
 	}
 	return nr;
 }
@@ -225,7 +225,7 @@ static unsigned long mshare_flush_range(const struct mshare_set *set,
  */
 static u64 mshare_range_gen(const struct mshare_set *set, const struct flush_tlb_info *f)
 {
-	if (f->end == TLB_FLUSH_ALL || f->start < set->at[0].host_start ||
+	if (f->end == TLB_FLUSH_ALL || f->start < MSHARE_HOST_START ||
 	    ((f->end - f->start) >> f->stride_shift) * set->nr > tlb_single_page_flush_ceiling)
 		return TLB_GENERATION_INVALID;
 	return f->new_tlb_gen;
@@ -347,25 +347,21 @@ static struct mshare_set *mshare_set_locked(struct mm_struct *guest)
 
 /**
  * arch_mshare_publish - Tell the CPUs that a region is going to be linked.
- * @guest: The mm it will be linked to, its mmap_lock held for writing.
+ * @vma: The attachment, its mm locked for writing; nobody may lock it yet.
  * @host: The region's mm.
- * @start: Where the region starts in @guest.
- * @end: Where it ends in @guest.
- * @host_start: Where @start is in @host.
  *
- * When this returns, every CPU that has @guest loaded is in mm_cpumask(@host)
+ * When this returns, every CPU that has the guest loaded is in mm_cpumask(@host)
  * and knows of its flushes, as will be every CPU that loads it from now on.
  *
  * Context: Sleeps, and waits for other CPUs.
  * Return: 0, or -ENOMEM with nothing changed, also if it would be one too many.
  */
-int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
-			unsigned long start, unsigned long end,
-			unsigned long host_start)
+int arch_mshare_publish(struct vm_area_struct *vma, struct mm_struct *host)
 {
 	const struct mshare_attachment at = {
-		.host = host, .start = start, .end = end, .host_start = host_start,
+		.host = host, .start = vma->vm_start, .end = vma->vm_end, .vma = vma,
 	};
+	struct mm_struct *guest = vma->vm_mm;
 	struct mshare_set *old, *new;
 	unsigned int nr;
 
@@ -469,6 +465,34 @@ const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned lo
 			host = set->at[i].host;
 	rcu_read_unlock();
 	return host;
+}
+
+/* Of more than so many attachments the tree finds one sooner. */
+#define MSHARE_FEW		8
+
+/**
+ * arch_mshare_vma_at - Find the attachment at an address.
+ * @guest: The guest.
+ * @addr: The address.
+ *
+ * A VMA is in the set from before it can be found in the tree until it is closed,
+ * and freed a grace period after that.  So whoever locks it has to see whether it is
+ * (still) in the tree.
+ *
+ * Context: RCU.
+ * Return: The VMA, not locked; or NULL if the set does not tell.
+ */
+struct vm_area_struct *arch_mshare_vma_at(struct mm_struct *guest, unsigned long addr)
+{
+	struct mshare_set *set = rcu_dereference(guest->context.mshare);
+	unsigned int i;
+
+	if (!set || set->nr > MSHARE_FEW)
+		return NULL;
+	for (i = 0; i < set->nr; i++)
+		if (addr >= set->at[i].start && addr < set->at[i].end)
+			return set->at[i].vma;
+	return NULL;
 }
 
 /**

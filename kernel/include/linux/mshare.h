@@ -76,6 +76,25 @@ static inline unsigned long mshare_vma_pages(struct vm_area_struct *vma)
 
 #include <asm/mshare.h>
 
+/*
+ * Offset 0 of a region is this address in its host mm.  Not 0, which is neither
+ * a good address for what looks at user pointers nor allowed by
+ * mmap_min_addr; and the start of a slot, so that a link is a whole table.
+ */
+#define MSHARE_HOST_START	P4D_SIZE
+
+/* arch/x86/mm/fault.c */
+struct vm_area_struct *__mshare_lock_vma(struct mm_struct *mm, unsigned long address);
+
+/* As lock_vma_under_rcu(), in whose place it is. */
+static inline struct vm_area_struct *mshare_lock_vma(struct mm_struct *mm,
+						     unsigned long address)
+{
+	if (unlikely(arch_mshare_attached(mm)))
+		return __mshare_lock_vma(mm, address);
+	return lock_vma_under_rcu(mm, address);
+}
+
 /* mm/memory.c, kernel/fork.c */
 vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 			unsigned int flags, struct pt_regs *regs);
@@ -133,6 +152,12 @@ bool mshare_oom_quiet(struct mem_cgroup *memcg);
 static inline bool arch_mshare_p4d_write(p4d_t p4d)
 {
 	return true;
+}
+
+static inline struct vm_area_struct *mshare_lock_vma(struct mm_struct *mm,
+						     unsigned long address)
+{
+	return lock_vma_under_rcu(mm, address);
 }
 
 static inline vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,

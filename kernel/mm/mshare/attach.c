@@ -111,8 +111,7 @@ static int mshare_link_prepare(struct vm_area_struct *vma)
 	for (addr = vma->vm_start; addr < vma->vm_end; addr += P4D_SIZE)
 		if (!p4d_alloc(mm, pgd_offset(mm, addr), addr))
 			return -ENOMEM;
-	return arch_mshare_publish(mm, mshare_vma_region(vma)->mm, vma->vm_start,
-				   vma->vm_end, MSHARE_HOST_START);
+	return arch_mshare_publish(vma, mshare_vma_region(vma)->mm);
 }
 
 /*
@@ -309,8 +308,11 @@ static long mshare_attach_locked(struct mshare_region *region, struct vm_area_st
 	vma_set_range(vma, ret, ret + span, 0);
 	/* What mshare_vma_pages() says for as long as it lives, also if the region grows. */
 	vma->vm_private_data = (void *)pages;
+	/* Faults find it as soon as it is published: they must not lock it before the end. */
+	vma_start_write(vma);
 	if (mshare_link_prepare(vma) || insert_vm_struct(mm, vma)) {
 		mshare_link_cancel(vma);
+		vma_mark_detached(vma, true);
 		return -ENOMEM;
 	}
 	vm_stat_account(mm, vma->vm_flags, mshare_vma_pages(vma));

@@ -50,13 +50,12 @@ static bool mshare_may_retry_oom(const struct mshare_region *region)
  * that it is in.  The core makes @current reclaim from its own cgroup for that, on its
  * way to user space: that may be another one.  With no lock of the host.
  */
-static void mshare_reclaim_high(const struct mshare_region *region)
+static void __mshare_reclaim_high(const struct mshare_region *region, unsigned int nr)
 {
 #ifdef CONFIG_MEMCG
-	unsigned int nr = current->memcg_nr_pages_over_high;
 	struct mem_cgroup *memcg = mshare_memcg(region);
 
-	if (likely(!nr) || mshare_memcg_is_ours(region))
+	if (mshare_memcg_is_ours(region))
 		return;
 	for (; memcg; memcg = parent_mem_cgroup(memcg)) {
 		if (page_counter_read(&memcg->memory) <= READ_ONCE(memcg->memory.high))
@@ -68,11 +67,21 @@ static void mshare_reclaim_high(const struct mshare_region *region)
 #endif
 }
 
+static void mshare_reclaim_high(const struct mshare_region *region)
+{
+#ifdef CONFIG_MEMCG
+	unsigned int nr = current->memcg_nr_pages_over_high;
+
+	if (unlikely(nr))
+		__mshare_reclaim_high(region, nr);
+#endif
+}
+
 /* As mm_account_fault() does, but with the address that @current used. */
 static void mshare_account_perf(struct pt_regs *regs, unsigned long address,
 				unsigned int flags, vm_fault_t ret)
 {
-	if (!regs || (ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
+	if (!regs)
 		return;
 	if ((ret & VM_FAULT_MAJOR) || (flags & FAULT_FLAG_TRIED))
 		perf_sw_event(PERF_COUNT_SW_PAGE_FAULTS_MAJ, 1, regs, address);
@@ -80,32 +89,25 @@ static void mshare_account_perf(struct pt_regs *regs, unsigned long address,
 		perf_sw_event(PERF_COUNT_SW_PAGE_FAULTS_MIN, 1, regs, address);
 }
 
-/* Checks what the object allows; the attachment was checked before. */
-static bool mshare_may_access(const struct vm_area_struct *object, unsigned int flags)
+/* Does an attachment, or an object, allow the access? */
+static bool mshare_may_access(const struct vm_area_struct *vma, unsigned int flags)
 {
 	if (flags & FAULT_FLAG_WRITE)
-		return object->vm_flags & VM_WRITE;
+		return vma->vm_flags & VM_WRITE;
 	if (flags & FAULT_FLAG_INSTRUCTION)
-		return object->vm_flags & VM_EXEC;
-	return object->vm_flags & VM_ACCESS_FLAGS;
+		return vma->vm_flags & VM_EXEC;
+	return vma->vm_flags & VM_ACCESS_FLAGS;
 }
 
-/*
- * From here on @current handles a fault in @region for @mm.  @keep: the lock of @mm
- * must stay held.
- */
-static void mshare_enter(struct mshare_guest *guest, struct mshare_region *region,
-			 struct mm_struct *mm, struct vm_area_struct *vma, bool keep)
+/* From here on @current handles a fault in @guest->host for @guest->mm. */
+static inline void mshare_enter(struct mshare_guest *guest)
 {
-	*guest = (struct mshare_guest) {
-		.host = region->mm, .mm = mm, .vma = vma, .keep = keep,
-		.outer = current->mshare_guest,
-		.memcg = set_active_memcg(mshare_memcg(region)),
-	};
+	guest->outer = current->mshare_guest;
+	guest->memcg = set_active_memcg(mshare_memcg(guest->host->mshare));
 	current->mshare_guest = guest;
 }
 
-static void mshare_leave(struct mshare_guest *guest)
+static inline void mshare_leave(struct mshare_guest *guest)
 {
 	set_active_memcg(guest->memcg);
 	current->mshare_guest = guest->outer;
@@ -149,6 +151,63 @@ static void mshare_finish_unlock(struct mshare_guest *guest)
 		mshare_unlock_guest(guest);
 }
 
+/*
+ * As lock_vma_under_rcu(), for a VMA that was found without the tree.  RCU keeps it
+ * from being freed, but not in the tree: what is in there is not detached.
+ */
+static __always_inline bool mshare_lock_found(struct vm_area_struct *vma,
+					      unsigned long address)
+{
+	/* Who locks another one delays those that want to change that. */
+	if (address < READ_ONCE(vma->vm_start) || address >= READ_ONCE(vma->vm_end) ||
+	    !vma_start_read(vma))
+		return false;
+	if (likely(!vma->detached && address >= vma->vm_start && address < vma->vm_end))
+		return true;
+	vma_end_read(vma);
+	return false;
+}
+
+/**
+ * __mshare_lock_vma - Find the VMA at an address of a guest and lock it.
+ * @mm: The guest.
+ * @address: The address, of a page fault.
+ *
+ * Return: As lock_vma_under_rcu().
+ */
+struct vm_area_struct *__mshare_lock_vma(struct mm_struct *mm, unsigned long address)
+{
+	struct vm_area_struct *vma;
+
+	rcu_read_lock();
+	vma = arch_mshare_vma_at(mm, address);
+	if (vma && !mshare_lock_found(vma, address))
+		vma = NULL;
+	rcu_read_unlock();
+	return vma ?: lock_vma_under_rcu(mm, address);
+}
+
+/* The same in a host.  Of many objects one is found sooner, until the next change. */
+static struct vm_area_struct *mshare_lock_recent(struct mshare_region *region,
+						 unsigned long address)
+{
+	struct vm_area_struct *object;
+
+	rcu_read_lock();
+	object = rcu_dereference(region->recent);
+	if (object && !mshare_lock_found(object, address))
+		object = NULL;
+	rcu_read_unlock();
+	if (likely(object))
+		return object;
+
+	object = lock_vma_under_rcu(region->mm, address);
+	/* Who frees it waits for its lock, and then clears this.  No fault moves the line. */
+	if (object && !rcu_access_pointer(region->recent))
+		rcu_assign_pointer(region->recent, object);
+	return object;
+}
+
 /* Locks an object.  The mmap_lock keeps those out that lock it for writing. */
 static void mshare_start_read(struct vm_area_struct *object)
 {
@@ -189,7 +248,7 @@ static vm_fault_t mshare_lock_object(struct mshare_region *region, unsigned long
 		}
 		return VM_FAULT_RETRY;
 	}
-	*object = lock_vma_under_rcu(host, address);
+	*object = mshare_lock_recent(region, address);
 	if (likely(*object))
 		return 0;
 	/* A hole or a change: the mmap_lock will tell. */
@@ -226,8 +285,14 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 {
 	struct mshare_region *region = mshare_vma_region(vma);
 	unsigned long haddr = mshare_host_address(vma, address);
+	/* Every member, or the compiler clears all of it before. */
+	struct mshare_guest guest = {
+		.host = region->mm, .mm = vma->vm_mm,
+		.vma = flags & FAULT_FLAG_VMA_LOCK ? vma : NULL,
+		.keep = false, .unlocked = false,
+		.outer = NULL, .memcg = NULL,
+	};
 	struct vm_area_struct *object;
-	struct mshare_guest guest;
 	vm_fault_t ret;
 
 	/*
@@ -241,8 +306,7 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	if (WARN_ON_ONCE(flags & FAULT_FLAG_RETRY_NOWAIT))
 		return VM_FAULT_RETRY;
 
-	mshare_enter(&guest, region, vma->vm_mm,
-		     flags & FAULT_FLAG_VMA_LOCK ? vma : NULL, false);
+	mshare_enter(&guest);
 	ret = mshare_lock_object(region, haddr, flags, &object);
 	if (ret) {
 		mshare_leave(&guest);
@@ -259,16 +323,15 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	} else {
 		/* The fault is accounted there, but for perf and its addresses. */
 		ret = handle_mm_fault(object, haddr, flags | FAULT_FLAG_VMA_LOCK, NULL);
-		mshare_account_perf(regs, address, flags, ret);
-
-		if ((ret & VM_FAULT_OOM) && !mshare_may_retry_oom(region)) {
+		if (likely(!(ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))) {
+			mshare_account_perf(regs, address, flags, ret);
+			this_cpu_inc(*region->faults);
+		} else if ((ret & VM_FAULT_OOM) && !mshare_may_retry_oom(region)) {
 			ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
 			/* Nor will pagefault_out_of_memory() clean this up. */
 			if (task_in_memcg_oom(current))
 				mem_cgroup_oom_synchronize(false);
 		}
-		if (!(ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))
-			percpu_counter_inc(&region->faults);
 	}
 	mshare_leave(&guest);
 	/* @vma may be gone; the region is kept by its lock or by guest.host. */
@@ -327,7 +390,10 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 		return -EFAULT;
 	}
 	gup->address = mshare_host_address(vma, address);
-	mshare_enter(&gup->guest, region, vma->vm_mm, NULL, !(gup_flags & FOLL_UNLOCKABLE));
+	gup->guest = (struct mshare_guest) {
+		.host = host, .mm = vma->vm_mm, .keep = !(gup_flags & FOLL_UNLOCKABLE),
+	};
+	mshare_enter(&gup->guest);
 	return 1;
 }
 

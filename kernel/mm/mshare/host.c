@@ -117,32 +117,26 @@ void mshare_mmdrop(struct mm_struct *mm)
 
 	mshare_host_free_tables(mm, 0);
 	mm->mshare = NULL;
-	percpu_counter_destroy(&region->faults);
+	free_percpu(region->faults);
 	mem_cgroup_put(region->memcg);
 	free_uid(region->user);
 	kfree(region);
 }
 
 #ifdef CONFIG_MEMCG
-/**
- * mshare_memcg - Whom to charge for what a region allocates.
- * @region: The region.
- *
- * Return: The memory cgroup its creator was in; if that has been removed, so that
- * nobody could see or raise its limit, the nearest one above it that has not.
- * NULL without memory cgroups.  The region's reference keeps all of them.
+/*
+ * Called by mshare_memcg() if @memcg has been removed: nobody could see or raise its
+ * limit.
  */
-struct mem_cgroup *mshare_memcg(const struct mshare_region *region)
+struct mem_cgroup *__mshare_memcg(struct mem_cgroup *memcg)
 {
-	struct mem_cgroup *memcg = region->memcg;
-
 	while (memcg && css_is_dying(&memcg->css))
 		memcg = parent_mem_cgroup(memcg);
 	return memcg;
 }
 
 /**
- * mshare_get_memcg - The same, for the core, which has the mm.
+ * mshare_get_memcg - mshare_memcg() for the core, which has the mm.
  * @mm: A host mm.
  *
  * Return: The memory cgroup with a reference, or NULL.
@@ -154,10 +148,5 @@ struct mem_cgroup *mshare_get_memcg(struct mm_struct *mm)
 	if (memcg)
 		css_get(&memcg->css);
 	return memcg;
-}
-#else
-struct mem_cgroup *mshare_memcg(const struct mshare_region *region)
-{
-	return NULL;
 }
 #endif

@@ -210,8 +210,11 @@ int mshare_write_lock(struct mm_struct *mm, unsigned long start, unsigned long e
 		if (err)
 			break;
 		vma = mshare_lock_objects(mm, start, end, &first);
-		if (!vma)
+		if (!vma) {
+			/* Faults must not find what will be freed; they set it with a lock. */
+			RCU_INIT_POINTER(region->recent, NULL);
 			break;
+		}
 		busy = vma->vm_start;
 		mshare_bar(region, &change, first, vma->vm_end);
 		mmap_write_unlock(mm);

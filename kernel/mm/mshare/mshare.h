@@ -9,7 +9,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mshare.h>
-#include <linux/percpu_counter.h>
+#include <linux/percpu.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
@@ -19,13 +19,6 @@
 #include <uapi/linux/mshare.h>
 
 struct user_struct;
-
-/*
- * Offset 0 of a region is this address in its host mm.  Not 0, which is neither
- * a good address for what looks at user pointers nor allowed by
- * mmap_min_addr; and the start of a slot, so that a link is a whole table.
- */
-#define MSHARE_HOST_START	P4D_SIZE
 
 /* The largest region, in bytes. */
 #define MSHARE_SIZE_MAX		SZ_32T
@@ -72,8 +65,15 @@ struct mshare_region {
 	unsigned long size;
 	/** @attachments: VMAs of guests. */
 	atomic_long_t attachments;
-	/** @faults: Page faults served. */
-	struct percpu_counter faults;
+	/** @faults: Page faults served, by CPU. */
+	unsigned long __percpu *faults;
+	/**
+	 * @recent: An object that a fault has found, or NULL; for faults to try before
+	 * they walk the tree.  RCU; set with that object locked, cleared when all that
+	 * a change may remove is locked for writing: a fault that reads it finds a VMA
+	 * that is not freed before a grace period.
+	 */
+	struct vm_area_struct __rcu *recent;
 	/** @changes: Those that wait for faults in their objects; under @gate.lock. */
 	struct list_head changes;
 	/** @gate: Where faults wait that such a change bars. */
@@ -117,7 +117,7 @@ bool mshare_is_file(const struct file *file);
 
 /* host.c */
 struct mm_struct *mshare_host_alloc(void);
-struct mem_cgroup *mshare_memcg(const struct mshare_region *region);
+struct mem_cgroup *__mshare_memcg(struct mem_cgroup *memcg);
 int mshare_host_grow(struct mshare_region *region, unsigned int slots);
 
 /* owner.c */
@@ -170,6 +170,22 @@ static inline unsigned long mshare_host_address(const struct vm_area_struct *vma
 						unsigned long addr)
 {
 	return addr - vma->vm_start + MSHARE_HOST_START;
+}
+
+/*
+ * Whom to charge for what @region allocates: the memory cgroup its creator was in, or
+ * the nearest one above it that has not been removed.  NULL without memory cgroups.
+ * The region's reference keeps all of them.
+ */
+static inline struct mem_cgroup *mshare_memcg(const struct mshare_region *region)
+{
+#ifdef CONFIG_MEMCG
+	if (region->memcg && unlikely(css_is_dying(&region->memcg->css)))
+		return __mshare_memcg(region->memcg);
+	return region->memcg;
+#else
+	return NULL;
+#endif
 }
 
 static inline unsigned int mshare_slots(unsigned long size)

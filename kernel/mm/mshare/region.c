@@ -205,7 +205,8 @@ static struct mshare_region *mshare_region_alloc(bool owned)
 	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 	if (!region)
 		return ERR_PTR(err);
-	if (percpu_counter_init(&region->faults, 0, GFP_KERNEL_ACCOUNT))
+	region->faults = alloc_percpu_gfp(unsigned long, GFP_KERNEL_ACCOUNT);
+	if (!region->faults)
 		goto out_free;
 	region->mm = mshare_host_alloc();
 	if (!region->mm)
@@ -243,7 +244,7 @@ out_user:
 	free_uid(user);
 	mmput(region->mm);
 out_counter:
-	percpu_counter_destroy(&region->faults);
+	free_percpu(region->faults);
 out_free:
 	kfree(region);
 	return ERR_PTR(err);

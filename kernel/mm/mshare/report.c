@@ -74,6 +74,16 @@ static int mshare_count_swap(struct vm_area_struct *vma, u64 *swapped)
 	return fatal_signal_pending(current) ? -EINTR : mmap_read_lock_killable(mm);
 }
 
+static u64 mshare_count_faults(const struct mshare_region *region)
+{
+	u64 faults = 0;
+	int cpu;
+
+	for_each_possible_cpu(cpu)
+		faults += READ_ONCE(*per_cpu_ptr(region->faults, cpu));
+	return faults;
+}
+
 /**
  * mshare_fill_stat - Collect what mshare_stat() tells.
  * @region: The region.
@@ -108,7 +118,7 @@ int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st)
 	st->attachments = atomic_long_read(&region->attachments);
 	st->resident = mshare_resident(mm);
 	st->pgtable_bytes = mm_pgtables_bytes(mm);
-	st->faults = percpu_counter_sum(&region->faults);
+	st->faults = mshare_count_faults(region);
 	if (region->owned)
 		st->flags |= MSHARE_STAT_OWNED;
 	if (READ_ONCE(region->dead))

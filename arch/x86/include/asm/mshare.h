@@ -51,12 +51,11 @@ static inline bool arch_mshare_p4d_write(p4d_t p4d)
 	return p4d_write(p4d);
 }
 
-int arch_mshare_publish(struct mm_struct *guest, struct mm_struct *host,
-			unsigned long start, unsigned long end,
-			unsigned long host_start);
+int arch_mshare_publish(struct vm_area_struct *vma, struct mm_struct *host);
 void arch_mshare_withdraw(struct mm_struct *guest, unsigned long start);
 bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host);
 const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned long addr);
+struct vm_area_struct *arch_mshare_vma_at(struct mm_struct *guest, unsigned long addr);
 unsigned long arch_mshare_sum(struct mm_struct *guest,
 			      unsigned long (*of)(struct mm_struct *host, void *arg), void *arg);
 

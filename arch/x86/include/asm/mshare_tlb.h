@@ -14,16 +14,16 @@
 /**
  * struct mshare_attachment - A region in a guest.
  * @host: The region's mm.
- * @start: Where it is in the guest.
+ * @start: Where it is in the guest; in @host that is %MSHARE_HOST_START.
  * @end: Its end there.
- * @host_start: Where @start is in @host.
+ * @vma: Its VMA, for faults of the guest.
  * @first: The first one of @host in its set: what is per host is done for this.
  */
 struct mshare_attachment {
 	struct mm_struct *host;
 	unsigned long start;
 	unsigned long end;
-	unsigned long host_start;
+	struct vm_area_struct *vma;
 	bool first;
 };
 

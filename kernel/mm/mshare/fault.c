@@ -158,9 +158,7 @@ static void mshare_finish_unlock(struct mshare_guest *guest)
 static __always_inline bool mshare_lock_found(struct vm_area_struct *vma,
 					      unsigned long address)
 {
-	/* Who locks another one delays those that want to change that. */
-	if (address < READ_ONCE(vma->vm_start) || address >= READ_ONCE(vma->vm_end) ||
-	    !vma_start_read(vma))
+	if (!vma_start_read(vma))
 		return false;
 	if (likely(!vma->detached && address >= vma->vm_start && address < vma->vm_end))
 		return true;
@@ -195,7 +193,10 @@ static struct vm_area_struct *mshare_lock_recent(struct mshare_region *region,
 
 	rcu_read_lock();
 	object = rcu_dereference(region->recent);
-	if (object && !mshare_lock_found(object, address))
+	/* Who locks another one than that delays those that want to change it. */
+	if (object && (address < READ_ONCE(object->vm_start) ||
+		       address >= READ_ONCE(object->vm_end) ||
+		       !mshare_lock_found(object, address)))
 		object = NULL;
 	rcu_read_unlock();
 	if (likely(object))

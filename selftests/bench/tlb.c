@@ -6,7 +6,9 @@
  *	tlb instructions	cycles of the TSC per unmap of a page
  *	tlb faults		the same per page fault
  *	tlb switches		the same per round trip of a byte between two processes,
- *				which have no region, one, or N of them
+ *				which have none or N regions, the same ones or
+ *				each its own, or only one of them has
+ *	tlb			checks all but the first, and prints TAP
  *
  * Under QEMU's -icount shift=0 the TSC counts instructions.  Each line of output
  * is WHAT, WAY, N and the figure, between tabs; instructions are medians.
@@ -18,6 +20,7 @@
 #include <err.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <time.h>
 
 #define PAGES	16	/* unmapped, one call each, for each N */
@@ -29,6 +32,47 @@ static const int ladder[] = { 1, 4, 16, 64, 256, 1024 };
 
 enum way { MSHARE, THREADS, MMAP, WAYS };
 static const char *const names[WAYS] = { "mshare", "threads", "mmap" };
+
+/* What was found, by this process and those it started. */
+struct figures {
+	int nr;
+	struct {
+		const char *what, *way;
+		int n;
+		double value;
+	} at[96];
+};
+
+static struct figures *figures;
+static bool checking;
+
+/* With DIGITS after the point. */
+static void found(const char *what, const char *way, int n, double value, int digits)
+{
+	int i = figures->nr++;
+
+	if (figures->nr > (int)(sizeof(figures->at) / sizeof(*figures->at)))
+		errx(1, "too many figures");
+	figures->at[i].what = what;
+	figures->at[i].way = way;
+	figures->at[i].n = n;
+	figures->at[i].value = value;
+	if (!checking)
+		printf("%s\t%s\t%d\t%.*f\n", what, way, n, digits, value);
+	fflush(stdout);
+}
+
+/* 0 if there is none. */
+static double figure(const char *what, const char *way, int n)
+{
+	int i;
+
+	for (i = 0; i < figures->nr; i++)
+		if (!strcmp(figures->at[i].what, what) && !strcmp(figures->at[i].way, way) &&
+		    figures->at[i].n == n)
+			return figures->at[i].value;
+	return 0;
+}
 
 /* The memory, and who else has it. */
 static int region_fd, file_fd;
@@ -167,13 +211,10 @@ static void unmaps(enum way way, bool ipis)
 			for (cpu = 0; cpu < cpus(); cpu++)
 				total += tlb_ipis(cpu);
 			tlb_count_end();
-			printf("ipis\t%s\t%d\t%.2f\n", names[way], ladder[step],
-			       (double)total / PAGES);
+			found("ipis", names[way], ladder[step], (double)total / PAGES, 2);
 		} else {
-			printf("unmap\t%s\t%d\t%ju\n", names[way], ladder[step],
-			       (uintmax_t)median(cost, PAGES));
+			found("unmap", names[way], ladder[step], median(cost, PAGES), 0);
 		}
-		fflush(stdout);
 	}
 }
 
@@ -215,8 +256,7 @@ static void faults_of(enum way way, const char *what, bool present)
 	}
 	if (at == MAP_FAILED)
 		err(1, "the memory");
-	printf("%s\t%s\t1\t%ju\n", what, names[way], (uintmax_t)fault(at));
-	fflush(stdout);
+	found(what, names[way], 1, fault(at), 0);
 	if (way == MSHARE)
 		mshare_detach((void *)at, 0);
 	else
@@ -230,7 +270,7 @@ static void faults_of(enum way way, const char *what, bool present)
 #define FEW_BATCHES	11
 
 /* Up to what a process may have. */
-static const int region_counts[] = { 1, 50, 100, 200 };
+static const int region_counts[] = { 1, 16, 50, 100, 200 };
 
 /* How many a process attaches. */
 static int regions;
@@ -252,8 +292,12 @@ static void attach_own(void)
 	attach_regions(0);
 }
 
-/* In a process of its own, whose attachments go with it. */
-static void switches(const char *name, int n, int batches, bool own)
+/*
+ * In a process of its own, whose attachments go with it.  The other one inherits them,
+ * unless FLAGS say otherwise, and does PREPARE.
+ */
+static void switches(const char *name, int n, int batches, unsigned int flags,
+		     void (*prepare)(void))
 {
 	uint64_t cost[BATCHES];
 	pid_t pid;
@@ -269,10 +313,10 @@ static void switches(const char *name, int n, int batches, bool own)
 	}
 	pin(0);
 	regions = n;
-	attach_regions(own ? MSHARE_ATTACH_DONTFORK : 0);
-	if (!ping_pong(cost, batches, TRIPS, own ? attach_own : NULL))
+	attach_regions(flags);
+	if (!ping_pong(cost, batches, TRIPS, prepare))
 		err(1, "a byte through a pipe");
-	printf("switches\t%s\t%d\t%ju\n", name, n, (uintmax_t)median(cost, batches));
+	found("switches", name, n, median(cost, batches), 0);
 	exit(0);
 }
 
@@ -296,37 +340,166 @@ static void apart(enum way way, bool ipis)
 	settle();
 }
 
+static void faults(void)
+{
+	enum way way;
+
+	pin(0);
+	for (way = MSHARE; way < WAYS; way++) {
+		if (way == THREADS)
+			continue;
+		/* The first is warm-up. */
+		faults_of(way, "warm-up", true);
+		faults_of(way, "minor-fault", true);
+		faults_of(way, "first-touch", false);
+	}
+}
+
+static void all_switches(void)
+{
+	bool mshare = mshare_create(NULL, MSHARE_QUERY_ABI) >= 0;
+	int i;
+
+	switches("others", 0, BATCHES, 0, NULL);
+	for (i = 0; mshare && i < (int)(sizeof(region_counts) / sizeof(*region_counts)); i++) {
+		int n = region_counts[i], batches = n > 16 ? FEW_BATCHES : BATCHES;
+
+		switches("same", n, batches, 0, NULL);
+		switches("own", n, batches, MSHARE_ATTACH_DONTFORK, attach_own);
+		switches("one", n, batches, MSHARE_ATTACH_DONTFORK, NULL);
+	}
+}
+
+/* Checks */
+
+/*
+ * What is allowed.  Two runs of a kernel give the same, to some instructions; another
+ * compiler moves each figure by a few in a hundred, and both sides of a comparison.
+ */
+#define MINOR_FAULT	1.07	/* times mmap */
+#define FIRST_TOUCH	1.035	/* times mmap */
+#define UNMAP		1.13	/* times threads, with one of each */
+#define FLAT		1.05	/* the most of all N, times the least */
+#define SAME		1.04	/* times two processes without a region */
+#define OWN		1.045
+#define ONE		1.03
+#define LINEAR		4.5	/* 200 regions, times 50, for 4 times as many */
+
+static const char *const checks[] = {
+	"the_clock_counts_instructions", "minor_fault", "first_touch", "unmap",
+	"unmap_is_the_same_for_every_N", "switch_between_guests_of_a_region",
+	"switch_between_guests_of_two", "switch_between_a_guest_and_another",
+	"switch_with_many_regions_is_linear", "switch_with_many_of_its_own_is_linear",
+};
+
+/* The next of these. */
+__attribute__((format(printf, 2, 3)))
+static void check(bool good, const char *format, ...)
+{
+	static unsigned int done;
+	va_list ap;
+
+	va_start(ap, format);
+	printf("# ");
+	vprintf(format, ap);
+	va_end(ap);
+	printf("\n%s %u %s\n", good ? "ok" : "not ok", done + 1, checks[done]);
+	fflush(stdout);
+	done++;
+}
+
+/* The least of some tries: there may be a tick. */
+__attribute__((noinline))
+static uint64_t turns(int count)
+{
+	uint64_t least = UINT64_MAX, from;
+	int try, i;
+
+	for (try = 0; try < 5; try++) {
+		from = __rdtsc();
+		for (i = 0; i < count; i++)
+			asm volatile("");
+		from = __rdtsc() - from;
+		least = from < least ? from : least;
+	}
+	return least;
+}
+
+static void check_ratio(const char *name, double a, const char *other, double b, double most)
+{
+	check(a > 0 && b > 0 && a <= b * most, "%s %.0f, %s %.0f: %.3f times, at most %.3f",
+	      name, a, other, b, a / b, most);
+}
+
+static void check_linear(const char *way)
+{
+	double a = figure("switches", way, 1), b = figure("switches", way, 50),
+	       c = figure("switches", way, 200);
+
+	check(a > 0 && b > a && c > b && c - a <= LINEAR * (b - a),
+	      "1 region %.0f, 50 %.0f, 200 %.0f", a, b, c);
+}
+
+static void check_all(void)
+{
+	double least, most = 0, n;
+	uint64_t one;
+	int i;
+
+	checking = true;
+	printf("TAP version 13\n1..%zu\n", sizeof(checks) / sizeof(*checks));
+	one = turns(10000);
+	check(one == turns(10000) && turns(20000) - one == one - turns(0), "%ju for a loop",
+	      (uintmax_t)one);
+	faults();
+	check_ratio("mshare", figure("minor-fault", "mshare", 1),
+		    "mmap", figure("minor-fault", "mmap", 1), MINOR_FAULT);
+	check_ratio("mshare", figure("first-touch", "mshare", 1),
+		    "mmap", figure("first-touch", "mmap", 1), FIRST_TOUCH);
+
+	apart(MSHARE, false);
+	apart(THREADS, false);
+	check_ratio("mshare", figure("unmap", "mshare", 1),
+		    "threads", figure("unmap", "threads", 1), UNMAP);
+	least = figure("unmap", "mshare", 1);
+	for (i = 0; i < STEPS; i++) {
+		n = figure("unmap", "mshare", ladder[i]);
+		least = n < least ? n : least;
+		most = n > most ? n : most;
+	}
+	check(least > 0 && most <= least * FLAT, "from %.0f to %.0f", least, most);
+
+	all_switches();
+	n = figure("switches", "others", 0);
+	check_ratio("guests", figure("switches", "same", 1), "others", n, SAME);
+	check_ratio("guests", figure("switches", "own", 1), "others", n, OWN);
+	check_ratio("a guest", figure("switches", "one", 1), "others", n, ONE);
+	check_linear("same");
+	check_linear("own");
+}
+
 int main(int argc, char **argv)
 {
 	const char *what = argc == 2 ? argv[1] : "";
-	bool mshare = mshare_create(NULL, MSHARE_QUERY_ABI) >= 0;
 	enum way way;
-	int i;
+	unsigned int i;
 
 	ready = shared_page();
-	if (!strcmp(what, "ipis") || !strcmp(what, "instructions")) {
+	figures = (void *)shared_page();
+	if (argc == 1) {
+		check_all();
+	} else if (!strcmp(what, "-l")) {
+		for (i = 0; i < sizeof(checks) / sizeof(*checks); i++)
+			printf("%s\n", checks[i]);
+	} else if (!strcmp(what, "ipis") || !strcmp(what, "instructions")) {
 		for (way = MSHARE; way < WAYS; way++)
 			apart(way, !strcmp(what, "ipis"));
 	} else if (!strcmp(what, "faults")) {
-		pin(0);
-		for (way = MSHARE; way < WAYS; way++) {
-			if (way == THREADS)
-				continue;
-			/* The first is warm-up. */
-			faults_of(way, "warm-up", true);
-			faults_of(way, "minor-fault", true);
-			faults_of(way, "first-touch", false);
-		}
+		faults();
 	} else if (!strcmp(what, "switches")) {
-		switches("others", 0, BATCHES, false);
-		if (mshare)
-			switches("guests", 1, BATCHES, false);
-		for (i = 0; mshare && i < (int)(sizeof(region_counts) / sizeof(*region_counts)); i++) {
-			switches("same", region_counts[i], FEW_BATCHES, false);
-			switches("own", region_counts[i], FEW_BATCHES, true);
-		}
+		all_switches();
 	} else {
-		fprintf(stderr, "usage: tlb ipis|instructions|faults|switches\n");
+		fprintf(stderr, "usage: tlb [ipis|instructions|faults|switches]\n");
 		return 2;
 	}
 	return 0;

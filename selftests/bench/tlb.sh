@@ -65,10 +65,10 @@ flat() { figure "$1" "$2" mshare | awk '
 echo "IPIs for one unmap of a page, that a busy process or thread on another CPU and"
 echo "N that sleep have too (counts, 4 CPUs)"
 table ipis
-must 'mshare: the same for every N, within 5 %' "$(flat ipis ipis)"
+# Never more than one: that is exact.  Less if the other CPU happens to do something else.
 for n in 1 4 16 64 256 1024; do
-	m=$(figure ipis ipis mshare $n) t=$(figure ipis ipis threads $n)
-	must "N = $n: mshare $m, threads $t, within 10 %" "$t > 0 && $m <= $t * 1.1 && $m >= $t * 0.9"
+	m=$(figure ipis ipis mshare $n)
+	must "N = $n: mshare $m, at most the one for the busy CPU" "$m > 0.5 && $m <= 1"
 done
 echo
 echo "The same unmap where N sleep (instructions, 1 CPU)"
@@ -77,23 +77,25 @@ must 'mshare: the same for every N, within 5 %' "$(flat unmaps unmap)"
 echo
 m=$(figure faults minor-fault mshare) p=$(figure faults minor-fault mmap)
 echo "A fault on a page that is there: mshare $m, mmap $p (instructions)"
-must 'at most 400 more' "$p > 0 && $m > 0 && $m - $p <= 400"
+must 'at most 1.06 times' "$p > 0 && $m > 0 && $m <= $p * 1.06"
 m=$(figure faults first-touch mshare) p=$(figure faults first-touch mmap)
 echo "The first touch of a page of memory: mshare $m, mmap $p (instructions)"
-must 'at most 1.10 times' "$p > 0 && $m > 0 && $m <= $p * 1.1"
+must 'at most 1.03 times' "$p > 0 && $m > 0 && $m <= $p * 1.03"
 echo
 m=$(figure switches switches others) p=$(figure switches-unpatched switches others)
-g=$(figure switches switches guests)
-echo "A byte to another process and back: $m, unpatched kernel $p, two guests $g (instructions)"
+echo "A byte to another process and back: $m, unpatched kernel $p (instructions)"
 must 'no guests: at most 0.3 % more than the unpatched kernel' "$p > 0 && $m > 0 && $m <= $p * 1.003"
 echo
-echo "The same between two guests with N regions attached: the same ones, or each its own"
-awk -F '\t' '
-$2 == "same" || $2 == "own" { if (!($3 in row)) order[++rows] = $3; row[$3]; cell[$3, $2] = $4 }
+echo "The same with N regions attached: two guests have the same ones, or each its own,"
+echo "or one of the two has none; and as many times the above"
+awk -F '\t' -v others="$m" '
+$3 { if (!($3 in row)) order[++rows] = $3; row[$3]; cell[$3, $2] = $4 }
+function times(n, way) { return sprintf("%s %6.3f", cell[n, way], cell[n, way] / others) }
 END {
-	printf "%9s %12s %12s\n", "regions", "same", "own"
+	printf "%9s %18s %18s %18s\n", "regions", "same", "own", "one"
 	for (i = 1; i <= rows; i++)
-		printf "%9d %12s %12s\n", order[i], cell[order[i], "same"], cell[order[i], "own"]
+		printf "%9d %18s %18s %18s\n", order[i], times(order[i], "same"),
+			times(order[i], "own"), times(order[i], "one")
 }' $out/switches
 for way in same own; do
 	a=$(figure switches switches $way 1) b=$(figure switches switches $way 50)

@@ -88,13 +88,13 @@ static int limit_fds(rlim_t most)
 	return setrlimit(RLIMIT_NOFILE, &lim);
 }
 
-/* From now on the calls 600 to 607 end in this. */
+/* From now on the calls 600 to 608 end in this. */
 static void filter(unsigned int action)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 600, 0, 2),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 607, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 608, 1, 0),
 		BPF_STMT(BPF_RET | BPF_K, action),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
@@ -106,8 +106,8 @@ static void filter(unsigned int action)
 
 /* The make-believe kernel: what each call answers, instead of what it does. */
 static struct {
-	long answer[8];		/* unless 0 */
-	int calls[8];
+	long answer[9];		/* unless 0 */
+	int calls[9];
 	bool sealed;		/* regions cannot get a size */
 	long size;		/* what another process makes of a region while we attach */
 } fake;
@@ -126,14 +126,26 @@ static long fake_create(long name, long flags)
 	return fd;
 }
 
-static long fake_attach(long fd)
+static long fake_attach(long fd, long flags)
 {
+	int prot = flags & MSHARE_ATTACH_RDONLY ? PROT_READ : PROT_READ | PROT_WRITE;
 	void *addr;
 
 	if (fake.size && ftruncate(fd, fake.size))
 		return -EIO;
-	addr = mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	addr = mmap(NULL, MIB, prot, MAP_SHARED, fd, 0);
 	return addr == MAP_FAILED ? -errno : (long)addr;
+}
+
+/* The file passes for its region. */
+static long fake_open(long fd, long flags)
+{
+	long ret;
+
+	if (flags & ~(long)MSHARE_CLOEXEC)
+		return -EINVAL;
+	ret = fcntl(fd, flags ? F_DUPFD_CLOEXEC : F_DUPFD, 0);
+	return ret < 0 ? -errno : ret;
 }
 
 static void sigsys(int sig, siginfo_t *info, void *context)
@@ -147,9 +159,11 @@ static void sigsys(int sig, siginfo_t *info, void *context)
 	if (!ret && call == 0)
 		ret = fake_create(reg[REG_RDI], (unsigned int)reg[REG_RSI]);
 	else if (!ret && call == 1)
-		ret = fake_attach(reg[REG_RDI]);
+		ret = fake_attach(reg[REG_RDI], (unsigned int)reg[REG_RDX]);
 	else if (!ret && call == 2)
 		ret = munmap((void *)reg[REG_RDI], MIB) ? -EINVAL : 0;
+	else if (!ret && call == 8)
+		ret = fake_open(reg[REG_RDI], (unsigned int)reg[REG_RDX]);
 	reg[REG_RAX] = ret;
 	errno = err;
 }
@@ -181,6 +195,8 @@ static void nothing_works(int error)
 	FAILS(-1, error, mshare_protect(file, 0, PAGE, PROT_READ, 0));
 	FAILS(-1, error, mshare_advise(file, 0, PAGE, MADV_NORMAL, 0));
 	FAILS(-1, error, mshare_stat(file, &st, sizeof(st), 0));
+	FAILS(-1, error, mshare_open(file, 0, 0));
+	FAILS(-1, error, mshare_region_open(&r, file, 0, 0));
 	FAILS(-1, error, mshare_region_create(&r, "no", PAGE, 0));
 	FAILS(-1, error, mshare_region_attach(&r, file, 0));
 	FAILS(-1, error, mshare_region_close(&r));
@@ -372,6 +388,48 @@ static void a_region_that_cannot_be_attached(void)
 	FAILS(-1, EBADF, mshare_region_attach(&r, -1, 0));
 	FAILS(-1, EBADF, mshare_region_attach(&r, 1099, 0));
 	CHECK(fake.calls[1] == 1);
+	CHECK(!memcmp(&r, &untouched, sizeof(r)));
+	CHECK(fds() == before);
+}
+
+static void a_file_is_attached_for_what_it_is_open_for(void)
+{
+	int file = memory_file(MIB, 0), reader, before;
+	struct mshare_region r = untouched;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	reader = open(path, O_RDONLY);
+	before = fds();
+	fake_kernel();
+	errno = EXDEV;
+	CHECK(!mshare_region_open(&r, file, 0, 0));
+	CHECK(r.fd != file && !fcntl(r.fd, F_GETFD) && !r.flags && r.size == MIB);
+	*(char *)r.addr = 1;
+	CHECK(!mshare_region_close(&r));
+	CHECK(!mshare_region_open(&r, reader, MIB, MSHARE_CLOEXEC | MSHARE_ATTACH_DONTFORK));
+	CHECK(fcntl(r.fd, F_GETFD) == FD_CLOEXEC);
+	CHECK(r.flags == (MSHARE_ATTACH_RDONLY | MSHARE_ATTACH_DONTFORK));
+	CHECK(!mshare_region_close(&r));
+	CHECK(!mshare_region_open(&r, file, MIB, MSHARE_ATTACH_RDONLY));
+	CHECK(r.flags == MSHARE_ATTACH_RDONLY);
+	CHECK(!mshare_region_close(&r));
+	CHECK(errno == EXDEV);
+	CHECK(fds() == before);
+}
+
+static void a_file_that_cannot_be_opened_or_attached(void)
+{
+	struct mshare_region r = untouched;
+	int file = memory_file(MIB, 0), before = fds();
+
+	fake_kernel();
+	FAILS(-1, EINVAL, mshare_region_open(&r, file, 0, 8));
+	fake.answer[1] = -EBUSY;
+	FAILS(-1, EBUSY, mshare_region_open(&r, file, 0, 0));
+	fake.answer[8] = -ENODEV;
+	FAILS(-1, ENODEV, mshare_region_open(&r, file, 0, 0));
+	CHECK(fake.calls[1] == 1 && fake.calls[8] == 3);
 	CHECK(!memcmp(&r, &untouched, sizeof(r)));
 	CHECK(fds() == before);
 }
@@ -697,6 +755,8 @@ static const struct {
 	CASE(a_region_and_back, true),
 	CASE(a_region_that_cannot_be_made, true),
 	CASE(a_region_that_cannot_be_attached, true),
+	CASE(a_file_is_attached_for_what_it_is_open_for, true),
+	CASE(a_file_that_cannot_be_opened_or_attached, true),
 	CASE(the_smaller_size_counts_if_it_changes_during_attach, true),
 	CASE(a_region_that_cannot_be_closed, true),
 	CASE(pointers_and_offsets, false),

@@ -63,6 +63,15 @@ int mshare_stat(int fd, struct mshare_stat *st, size_t size,
 		unsigned int flags);
 
 /*
+ * Returns a file descriptor for the region of the file FD, which is the same for
+ * all processes of the user in the memory cgroup.  At least LENGTH bytes of the
+ * file are in it, or all that there are if LENGTH is 0; offsets are those in the
+ * file.  What FD is open for, the region is.  From level 2 of the ABI on, ENOSYS
+ * before.
+ */
+int mshare_open(int fd, uint64_t length, unsigned int flags);
+
+/*
  * Conveniences
  */
 
@@ -81,7 +90,7 @@ int mshare_stat(int fd, struct mshare_stat *st, size_t size,
 int mshare_abi_version(void);
 
 /*
- * A region that is attached.  What one of the next two functions has filled in
+ * A region that is attached.  What one of the next three functions has filled in
  * belongs to the caller, until mshare_region_close().
  */
 struct mshare_region {
@@ -117,6 +126,18 @@ int mshare_region_create(struct mshare_region *region, const char *name,
  */
 int mshare_region_attach(struct mshare_region *region, int fd,
 			 unsigned int flags);
+
+/*
+ * Opens the region of the file FD with mshare_open() and attaches it, at an address
+ * that the kernel picks; for reading only if FD is.  FLAGS: MSHARE_CLOEXEC and the
+ * flags of mshare_attach().  FD stays the caller's, who may close it.
+ *
+ * Returns 0, and REGION->size is LENGTH rounded up to pages, or more.  If it fails,
+ * with an errno of mshare_open() or mshare_attach(), *REGION is as it was.
+ * ENOSYS: the kernel has level 1 of the ABI, or none of it.
+ */
+int mshare_region_open(struct mshare_region *region, int fd, uint64_t length,
+		       unsigned int flags);
 
 /*
  * Detaches the region and closes its descriptor; leaves FD -1, ADDR NULL and

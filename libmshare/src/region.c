@@ -2,8 +2,11 @@
 /* Regions that are made, attached and given up in one call. */
 #include "lib.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+
+#define ATTACH_FLAGS	(MSHARE_ATTACH_RDONLY | MSHARE_ATTACH_EXEC | MSHARE_ATTACH_DONTFORK)
 
 int mshare_region_create(struct mshare_region *region, const char *name, uint64_t size,
 			 unsigned int flags)
@@ -65,6 +68,26 @@ int mshare_region_attach(struct mshare_region *region, int fd, unsigned int flag
 		.addr = addr,
 		.size = before.st_size < after.st_size ? before.st_size : after.st_size,
 	};
+	return 0;
+}
+
+int mshare_region_open(struct mshare_region *region, int fd, uint64_t length,
+		       unsigned int flags)
+{
+	int region_fd = mshare_open(fd, length, flags & ~ATTACH_FLAGS);
+	int mode;
+
+	if (region_fd < 0)
+		return -1;
+	flags &= ATTACH_FLAGS;
+	mode = fcntl(region_fd, F_GETFL);
+	if ((mode & O_ACCMODE) == O_RDONLY)
+		flags |= MSHARE_ATTACH_RDONLY;
+	/* The region of a file never shrinks. */
+	if (mshare_region_attach(region, region_fd, flags)) {
+		close_quietly(region_fd);
+		return -1;
+	}
 	return 0;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* The eight system calls. */
+/* The nine system calls. */
 #include "lib.h"
 
 int mshare_create(const char *name, unsigned int flags)
@@ -43,4 +43,9 @@ int mshare_advise(int fd, uint64_t offset, uint64_t length, int advice,
 int mshare_stat(int fd, struct mshare_stat *st, size_t size, unsigned int flags)
 {
 	return syscall(__NR_mshare_stat, fd, st, size, flags);
+}
+
+int mshare_open(int fd, uint64_t length, unsigned int flags)
+{
+	return syscall(__NR_mshare_open, fd, length, flags);
 }

@@ -18,12 +18,13 @@ IS(__NR_mshare_unmap, 604);
 IS(__NR_mshare_protect, 605);
 IS(__NR_mshare_advise, 606);
 IS(__NR_mshare_stat, 607);
+IS(__NR_mshare_open, 608);
 
 IS(MSHARE_OWNED, 0x1);
 IS(MSHARE_QUERY_ABI, 0x2);
 IS(MSHARE_CLOEXEC, 0x80000);
 IS(MSHARE_CLOEXEC, O_CLOEXEC);
-IS(MSHARE_ABI_LEVEL, 1);
+IS(MSHARE_ABI_LEVEL, 2);
 IS(MSHARE_NAME_MAX, 248);
 IS(MSHARE_ATTACH_RDONLY, 0x1);
 IS(MSHARE_ATTACH_EXEC, 0x2);
@@ -31,6 +32,7 @@ IS(MSHARE_ATTACH_DONTFORK, 0x4);
 IS(MSHARE_ANY_OFFSET, 0xffffffffffffffffULL);
 IS(MSHARE_STAT_OWNED, 0x1);
 IS(MSHARE_STAT_DEAD, 0x2);
+IS(MSHARE_STAT_FILE, 0x4);
 
 IS(MSHARE_MAP_ARGS_SIZE_VER0, 40);
 IS(sizeof(struct mshare_map_args), 40);
@@ -78,11 +80,11 @@ static int64_t map_with(int fd, struct mshare_map_args args)
 /* The good arguments with one field changed. */
 #define WITH(field, value) ({ struct mshare_map_args __a = good; __a.field = (value); __a; })
 
-TEST(numbers_608_to_615_are_not_there)
+TEST(numbers_609_to_615_are_not_there)
 {
 	int nr;
 
-	for (nr = 608; nr <= 615; nr++)
+	for (nr = 609; nr <= 615; nr++)
 		EXPECT_ERR(ENOSYS, syscall(nr, 0, 0, 0, 0, 0, 0));
 }
 
@@ -90,7 +92,7 @@ TEST(the_numbers_are_not_there_for_x32)
 {
 	int nr;
 
-	for (nr = 600; nr <= 607; nr++)
+	for (nr = 600; nr <= 608; nr++)
 		EXPECT_ERR(ENOSYS, syscall(nr | 0x40000000, 0, 0, 0, 0, 0, 0));
 }
 
@@ -119,11 +121,11 @@ TEST(the_numbers_are_not_there_for_i386)
 	EXPECT_EQ(0, status);
 }
 
-TEST(query_answers_level_1_and_creates_nothing)
+TEST(query_answers_level_2_and_creates_nothing)
 {
 	long long regions = settled();
 
-	EXPECT_EQ(1, mshare_create(NULL, MSHARE_QUERY_ABI));
+	EXPECT_EQ(2, mshare_create(NULL, MSHARE_QUERY_ABI));
 	EXPECT_EQ(MSHARE_ABI_LEVEL, mshare_create(NULL, MSHARE_QUERY_ABI));
 	EXPECT_EQ(regions, sys_mshare("regions"));
 }
@@ -147,6 +149,8 @@ TEST(unknown_flags_are_refused_before_anything_else)
 		}
 		if (!(bit & (MSHARE_ATTACH_RDONLY | MSHARE_ATTACH_EXEC | MSHARE_ATTACH_DONTFORK)))
 			EXPECT_ERR(EINVAL, mshare_attach(-1, NULL, bit));
+		if (!(bit & MSHARE_CLOEXEC))
+			EXPECT_ERR(EINVAL, mshare_open(-1, PAGE, bit));
 		EXPECT_ERR(EINVAL, mshare_detach((void *)SLOT, bit));
 		EXPECT_ERR(EINVAL, mshare_unmap(-1, 0, PAGE, bit));
 		EXPECT_ERR(EINVAL, mshare_protect(-1, 0, PAGE, PROT_READ, bit));

@@ -176,6 +176,8 @@ static long on(struct world *w, int fd)
 		return mshare_protect(fd, 0, PAGE, PROT_READ, 0);
 	if (!strcmp(w->page, "mshare_advise"))
 		return mshare_advise(fd, 0, PAGE, MADV_DONTNEED, 0);
+	if (!strcmp(w->page, "mshare_open"))
+		return mshare_open(fd, 0, 0);
 	return mshare_stat(fd, &st, sizeof(st), 0);
 }
 
@@ -219,6 +221,12 @@ static int dead_region(void)
 		return -1;
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
 	return BECOMES(strstr(slurp(path), " ---s ")) ? fd : -1;
+}
+
+/* The region of a file of a page. */
+static int region_of_a_file(void)
+{
+	return mshare_open(memfd(PAGE, 0), 0, 0);
 }
 
 /* A memfd of a page, mapped at FREE, and sealed first. */
@@ -279,6 +287,22 @@ static bool open_many_files(void)
 		}								\
 		write_number(__path, __old);					\
 	}									\
+	errno = __err;								\
+	__ret;									\
+})
+
+/* When the process may not have more descriptors than it has. */
+#define WITHOUT_DESCRIPTORS(call) ({						\
+	int __next = dup(0), __err;						\
+	struct rlimit __old, __none;						\
+	long long __ret;							\
+	close(__next);								\
+	getrlimit(RLIMIT_NOFILE, &__old);					\
+	__none = (struct rlimit){ __next, __old.rlim_max };			\
+	setrlimit(RLIMIT_NOFILE, &__none);					\
+	__ret = (long long)(call);						\
+	__err = errno;								\
+	setrlimit(RLIMIT_NOFILE, &__old);					\
 	errno = __err;								\
 	__ret;									\
 })
@@ -347,21 +371,7 @@ ERROR("mshare_create EINVAL: name longer than 248 bytes")
 
 ERROR("mshare_create EMFILE: RLIMIT_NOFILE")
 {
-	struct rlimit old, none;
-	int next = dup(0);
-
-	close(next);
-	getrlimit(RLIMIT_NOFILE, &old);
-	none = (struct rlimit){ next, old.rlim_max };
-	FAILS(({
-		setrlimit(RLIMIT_NOFILE, &none);
-		int ret = mshare_create("name", 0);
-		int err = errno;
-
-		setrlimit(RLIMIT_NOFILE, &old);
-		errno = err;
-		ret;
-	}));
+	FAILS(WITHOUT_DESCRIPTORS(mshare_create("name", 0)));
 }
 
 ERROR("mshare_create ENFILE: file-max")
@@ -840,7 +850,8 @@ static void *serve_fuse(void *arg)
 	return NULL;
 }
 
-ERROR("mshare_map ENODEV: a file of FUSE")
+/* What the call does to a file of FUSE. */
+static void with_fuse(struct world *w, void (*fails)(struct world *w, int file))
 {
 	char path[] = "/tmp/mst.XXXXXX", options[100];
 	int dev = open("/dev/fuse", O_RDWR), mountpoint = mkstemp(path), file;
@@ -853,14 +864,23 @@ ERROR("mshare_map ENODEV: a file of FUSE")
 	NEED(!mount("none", path, "fuse", 0, options));
 	NEED(!pthread_create(&thread, NULL, serve_fuse, &dev));
 	file = open(path, O_RDWR);
-	if (file >= 0) {
-		FAILS(map_file(w->fd, FREE, PAGE, PROT_READ, file));
-		FAILS(map_file(w->fd, FREE, PAGE, RW, file));
-	}
+	if (file >= 0)
+		fails(w, file);
 	close(file);
 	umount2(path, MNT_DETACH);
 	unlink(path);
 	NEED(file >= 0);
+}
+
+static void map_fails(struct world *w, int file)
+{
+	FAILS(map_file(w->fd, FREE, PAGE, PROT_READ, file));
+	FAILS(map_file(w->fd, FREE, PAGE, RW, file));
+}
+
+ERROR("mshare_map ENODEV: a file of FUSE")
+{
+	with_fuse(w, map_fails);
 }
 
 ERROR("mshare_map ENODEV: a pseudo file")
@@ -934,6 +954,13 @@ ERROR("mshare_map EPERM: PROT_EXEC on a noexec mount")
 
 	NEED(file >= 0);
 	FAILS(map_file(w->fd, FREE, PAGE, PROT_READ | PROT_EXEC, file));
+}
+
+ERROR("mshare_map EPERM: the region of a file")
+{
+	w->other = region_of_a_file();
+	NEED(w->other >= 0);
+	FAILS(on(w, w->other));
 }
 
 ERROR("mshare_map EPERM: PROT_WRITE and a seal")
@@ -1028,6 +1055,13 @@ ERROR("mshare_unmap ENOMEM: max_map_count")
 ERROR("mshare_unmap EOWNERDEAD: owner gone")
 {
 	w->other = dead_region();
+	NEED(w->other >= 0);
+	FAILS(on(w, w->other));
+}
+
+ERROR("mshare_unmap EPERM: the region of a file")
+{
+	w->other = region_of_a_file();
 	NEED(w->other >= 0);
 	FAILS(on(w, w->other));
 }
@@ -1153,6 +1187,13 @@ ERROR("mshare_protect ENOMEM: max_map_count")
 ERROR("mshare_protect EOWNERDEAD: owner gone")
 {
 	w->other = dead_region();
+	NEED(w->other >= 0);
+	FAILS(on(w, w->other));
+}
+
+ERROR("mshare_protect EPERM: the region of a file")
+{
+	w->other = region_of_a_file();
 	NEED(w->other >= 0);
 	FAILS(on(w, w->other));
 }
@@ -1490,6 +1531,201 @@ ERROR("mshare_stat EINVAL: size below 96")
 
 	FAILS(mshare_stat(w->fd, &st, 95, 0));
 	FAILS(mshare_stat(w->fd, &st, 0, 0));
+}
+
+/* mshare_open(2) */
+
+ERROR("mshare_open EACCES: fd not open for reading")
+{
+	int file = reopened(memfd(PAGE, 0), O_WRONLY);
+
+	NEED(file >= 0);
+	FAILS(on(w, file));
+}
+
+ERROR("mshare_open EACCES: append-only file open for writing")
+{
+	int file = file_on("tmpfs", 0, PAGE);
+
+	NEED(set_attribute(file, FS_APPEND_FL));
+	FAILS(on(w, file));
+}
+
+ERROR("mshare_open EBADF: fd not open")
+{
+	FAILS(on(w, NOT_OPEN));
+}
+
+ERROR("mshare_open EBADF: O_PATH")
+{
+	int file = reopened(memfd(PAGE, 0), O_PATH);
+
+	NEED(file >= 0);
+	FAILS(on(w, file));
+}
+
+ERROR("mshare_open EDQUOT: max_regions_per_user")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(WITH_NUMBER(SYS "max_regions_per_user", 1, on(w, file)));
+}
+
+ERROR("mshare_open EFBIG: larger than a region can be")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(mshare_open(file, 32 * TIB + 1, 0));
+	NEED(!ftruncate(file, 33 * TIB));
+	FAILS(on(w, file));
+}
+
+ERROR("mshare_open EINVAL: unknown flag")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(mshare_open(file, 0, 1));
+	FAILS(mshare_open(file, PAGE, 1U << 31 | MSHARE_CLOEXEC));
+}
+
+ERROR("mshare_open EINVAL: length overflows")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(mshare_open(file, ~0ULL, 0));
+	FAILS(mshare_open(file, ~0ULL - PAGE + 2, 0));
+}
+
+ERROR("mshare_open EINVAL: length 0 and an empty file")
+{
+	int file = memfd(0, 0);
+
+	FAILS(on(w, file));
+}
+
+ERROR("mshare_open EMFILE: RLIMIT_NOFILE")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(WITHOUT_DESCRIPTORS(on(w, file)));
+}
+
+ERROR("mshare_open ENFILE: file-max")
+{
+	int file = memfd(PAGE, 0);
+
+	NEED(open_many_files());
+	FAILS(AS_USER_WITHOUT_FILES(on(w, file)));
+}
+
+ERROR("mshare_open ENODEV: not a regular file")
+{
+	int zero = open("/dev/zero", O_RDWR), dir = open("/", O_RDONLY), pair[2];
+
+	NEED(!pipe(pair));
+	FAILS(on(w, zero));
+	FAILS(on(w, dir));
+	FAILS(on(w, pair[0]));
+	FAILS(mshare_open(pair[0], PAGE, 0));
+}
+
+ERROR("mshare_open ENODEV: a region")
+{
+	w->other = region_of_a_file();
+	FAILS(on(w, w->other));
+	FAILS(on(w, w->fd));
+}
+
+ERROR("mshare_open ENODEV: a file of huge pages")
+{
+	int file = memfd(HUGE, MFD_HUGETLB);
+
+	NEED(file >= 0);
+	FAILS(on(w, file));
+	FAILS(mshare_open(file, HUGE, 0));
+}
+
+static void open_fails(struct world *w, int file)
+{
+	FAILS(mshare_open(file, PAGE, 0));
+}
+
+ERROR("mshare_open ENODEV: a file of FUSE")
+{
+	with_fuse(w, open_fails);
+}
+
+ERROR("mshare_open ENODEV: a pseudo file")
+{
+	int proc = open("/proc/self/maps", O_RDONLY), sys = open(SYS "align", O_RDONLY);
+
+	FAILS(mshare_open(proc, PAGE, 0));
+	FAILS(on(w, sys));
+}
+
+ERROR("mshare_open ENODEV: memfd_secret")
+{
+	int secret = syscall(SYS_memfd_secret, 0);
+
+	if (secret < 0)
+		SKIP_ENTRY("no memfd_secret: %m");
+	NEED(!ftruncate(secret, PAGE));
+	FAILS(on(w, secret));
+}
+
+ERROR("mshare_open ENOMEM: max_map_count")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(WITH_NUMBER(MAX_MAP_COUNT, 0, on(w, file)));
+	/* Nor does one grow whose advice has taken all of them. */
+	w->other = on(w, file);
+	NEED(w->other >= 0);
+	FAILS(WITH_NUMBER(MAX_MAP_COUNT, 1, mshare_open(file, 2 * PAGE, 0)));
+}
+
+ERROR("mshare_open EOVERFLOW: past the largest file")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(mshare_open(file, 1ULL << 63, 0));
+}
+
+ERROR("mshare_open EPERM: disabled")
+{
+	int file = memfd(PAGE, 0);
+
+	FAILS(WITH_NUMBER(SYS "enabled", 0, on(w, file)));
+	/* Also if there is one. */
+	w->other = on(w, file);
+	NEED(w->other >= 0);
+	FAILS(WITH_NUMBER(SYS "enabled", 0, on(w, file)));
+}
+
+ERROR("mshare_open EPERM: open for writing and a seal")
+{
+	int file = memfd(PAGE, MFD_ALLOW_SEALING), future = memfd(PAGE, MFD_ALLOW_SEALING);
+
+	NEED(!fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	NEED(!fcntl(future, F_ADD_SEALS, F_SEAL_FUTURE_WRITE));
+	FAILS(on(w, file));
+	FAILS(on(w, future));
+	/* Nor becomes one writable that readers have. */
+	w->other = on(w, reopened(file, O_RDONLY));
+	NEED(w->other >= 0);
+	FAILS(on(w, file));
+}
+
+ERROR("mshare_open ETXTBSY: a swap file open for writing")
+{
+	char path[128];
+	int file = swap_file(path, sizeof(path));
+
+	if (file < 0)
+		SKIP_ENTRY(NO_DISK);
+	NEED(swap_on(path));
+	FAILS(on(w, file));
+	NEED(!swapoff(path));
 }
 
 TEST_HARNESS_MAIN

@@ -8,30 +8,32 @@ trap 'rm -rf "$tmp"' EXIT
 count=0
 failed=0
 
-# example NAME STATUS EXPECTED [ARGUMENT]: EXPECTED is the output, or if STATUS
+# example NAME STATUS EXPECTED [ARGUMENT...]: EXPECTED is the output, or if STATUS
 # is not 0 how the message begins.
 example()
 {
+	name=$1 want=$2 text=$3
+	shift 3
 	count=$((count + 1))
-	timeout 120 "$dir/$1" ${4:+"$4"} >"$tmp/out" 2>"$tmp/err" </dev/null
+	timeout 120 "$dir/$name" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
 	status=$?
-	if [ "$2" = 0 ]; then
+	if [ "$want" = 0 ]; then
 		is=$(cat "$tmp/out" "$tmp/err")
 	else
-		is=$(head -n 1 "$tmp/err" | cut -c "1-${#3}")
+		is=$(head -n 1 "$tmp/err" | cut -c "1-${#text}")
 	fi
-	if [ "$status" = "$2" ] && [ "$is" = "$3" ]; then
-		echo "ok $count $1: exit status $2"
+	if [ "$status" = "$want" ] && [ "$is" = "$text" ]; then
+		echo "ok $count $name: exit status $want"
 	else
 		failed=1
-		printf 'status %s, expected %s; expected "%s":\n' "$status" "$2" "$3" |
+		printf 'status %s, expected %s; expected "%s":\n' "$status" "$want" "$text" |
 			cat - "$tmp/out" "$tmp/err" | sed 's/^/# /'
-		echo "not ok $count $1: exit status $2"
+		echo "not ok $count $name: exit status $want"
 	fi
 }
 
 echo "TAP version 13"
-echo 1..11
+echo 1..15
 example two_processes 0 'child reads: hello from the parent
 parent reads: hello from the child'
 example rdonly 0 'child reads: look, but do not touch
@@ -44,15 +46,19 @@ example offsets 0 ' 3 2 1
 printf 'the first line\nthe second\n' >"$tmp/lines"
 example map_file 0 '26 bytes at offset 0: the first line' "$tmp/lines"
 example map_file 1 "map_file: $tmp/none: No such file" "$tmp/none"
-example abi_version 0 'level 1
+example file_writer 0 '' "$tmp/message" 'hello to whom it may concern'
+example file_reader 0 'hello to whom it may concern' "$tmp/message"
+example abi_version 0 'level 2
 memory from mshare'
 example readme 0 '264 KiB of page tables'
 
 # Where no region can be had.
 enabled=/sys/kernel/mm/mshare/enabled
 echo 0 >$enabled
-example abi_version 0 'level 1
+example abi_version 0 'level 2
 memory from mmap'
 example two_processes 1 'two_processes: mshare_create: Operation not permitted'
+example file_writer 1 "file_writer: mshare_open: $tmp/message: Operation not permitted" "$tmp/message" 'nobody hears'
+example file_reader 0 'hello to whom it may concern' "$tmp/message"
 echo 1 >$enabled
 exit $failed

@@ -106,10 +106,10 @@ FIXTURE_TEARDOWN(library)
 	EXPECT_TRUE(as_before(&self->before));
 }
 
-TEST_F(library, abi_version_is_1_and_creates_nothing)
+TEST_F(library, abi_version_is_2_and_creates_nothing)
 {
 	errno = EXDEV;
-	EXPECT_EQ(1, mshare_abi_version());
+	EXPECT_EQ(2, mshare_abi_version());
 	EXPECT_EQ(EXDEV, errno);
 	EXPECT_TRUE(as_before(&self->before));
 }
@@ -119,7 +119,7 @@ TEST_F(library, abi_version_does_not_care_whether_create_is_enabled)
 	struct mshare_region r = untouched;
 
 	ASSERT_TRUE(write_number(SYS "enabled", 0));
-	EXPECT_EQ(1, mshare_abi_version());
+	EXPECT_EQ(2, mshare_abi_version());
 	EXPECT_ERR(EPERM, mshare_region_create(&r, "no", MIB, 0));
 	EXPECT_TRUE(is_untouched(&r));
 	ASSERT_TRUE(write_number(SYS "enabled", 1));

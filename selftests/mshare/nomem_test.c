@@ -365,4 +365,78 @@ TEST_F(nomem, a_page_fault)
 	EXPECT_FALSE(again);
 }
 
+TEST_F(nomem, open)
+{
+	int file = memfd(LEN, 0);
+
+	EACH(true, mshare_open(file, 0, 0), close((int)__ret));
+}
+
+TEST_F(nomem, open_that_finds_it)
+{
+	int file = memfd(LEN, 0), first = mshare_open(file, 0, 0);
+
+	ASSERT_LE(0, first);
+	EACH(true, mshare_open(file, 0, 0), close((int)__ret));
+}
+
+TEST_F(nomem, open_that_grows)
+{
+	int file = memfd(LEN, 0), first = mshare_open(file, 0, 0);
+	uint64_t size = LEN, tables;
+
+	ASSERT_LE(0, first);
+	/* Each time by a slot, which wants a table. */
+	EACH(true, ({
+		int fd;
+
+		arm(self, 0);
+		tables = stat_of(first).pgtable_bytes;
+		arm(self, __n);
+		fd = mshare_open(file, size + SLOT, 0);
+		if (fd < 0) {
+			int err = errno;
+
+			EXPECT_EQ(size, stat_of(first).size);
+			EXPECT_EQ(size, stat_of(first).mapped);
+			EXPECT_EQ(tables, stat_of(first).pgtable_bytes);
+			errno = err;
+		}
+		fd;
+	}), close((int)__ret); size += SLOT);
+	EXPECT_EQ(size, stat_of(first).mapped);
+}
+
+TEST_F(nomem, open_that_makes_it_writable)
+{
+	int file = memfd(LEN, 0), reader, first = -1;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", file);
+	reader = open(path, O_RDONLY);
+	EACH(true, ({
+		int fd;
+
+		if (first < 0) {
+			arm(self, 0);
+			first = mshare_open(reader, 0, 0);
+			arm(self, __n);
+		}
+		/* Larger, too: either both, or none. */
+		fd = mshare_open(file, 2 * LEN, 0);
+		if (fd < 0) {
+			int err = errno;
+			char *text;
+
+			snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", first);
+			text = slurp(path);
+			EXPECT_NE(NULL, strstr(text, " r--s "));
+			EXPECT_EQ(LEN, stat_of(first).size);
+			free(text);
+			errno = err;
+		}
+		fd;
+	}), close((int)__ret); close(first); first = -1);
+}
+
 TEST_HARNESS_MAIN

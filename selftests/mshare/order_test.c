@@ -26,6 +26,7 @@
 struct call {
 	bool dead, empty;	/* the region */
 	bool not_a_region;	/* but a file */
+	bool of_a_file;		/* that is the region of one */
 	int mode;		/* how its descriptor was opened, O_RDWR if good */
 	bool not_open;
 	unsigned int flags, prot;
@@ -68,6 +69,9 @@ PUT(map_overflow, c->map.length = ~0ULL)
 PUT(not_open, c->not_open = true)
 PUT(opened_as_path, c->mode = O_PATH)
 PUT(not_a_region, c->not_a_region = true)
+PUT(region_of_a_file, c->of_a_file = true)
+PUT(past_the_largest_file, c->length = 1ULL << 63)
+PUT(past_the_largest_region, c->length = 33 * TIB)
 PUT(not_for_writing, c->mode = O_RDONLY)
 PUT(not_for_reading, c->mode = O_WRONLY)
 PUT(object_not_open, (c->map.flags = MAP_SHARED, c->map.fd = 999))
@@ -112,6 +116,7 @@ static const struct call good = {
 };
 
 static int regions[2][2];	/* dead, empty */
+static int of_a_file;
 
 /* The descriptor that the call is to use. */
 static int descriptor(const struct call *c)
@@ -121,7 +126,8 @@ static int descriptor(const struct call *c)
 	if (c->not_open)
 		return 999;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d",
-		 c->not_a_region ? file : regions[c->dead][c->empty]);
+		 c->not_a_region ? file :
+		 c->of_a_file ? of_a_file : regions[c->dead][c->empty]);
 	return open(path, c->mode);
 }
 
@@ -170,6 +176,11 @@ static long do_detach(const struct call *c, int fd)
 static long do_create(const struct call *c, int fd)
 {
 	return mshare_create(c->name, c->flags);
+}
+
+static long do_open(const struct call *c, int fd)
+{
+	return mshare_open(fd, c->length, c->flags);
 }
 
 /* Makes the call in a child: what is put around it ends with the child. */
@@ -288,6 +299,8 @@ FIXTURE_SETUP(order)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	ASSERT_EQ((void *)(WINDOW_START - 4 * SLOT), busy);
 	file = memfd(PAGE, 0);
+	of_a_file = mshare_open(file, 0, 0);
+	ASSERT_LE(0, of_a_file);
 	ASSERT_OK(pipe(pair));
 	pipe_end = pair[0];
 	memcpy(&self->call, &good, sizeof(good));
@@ -334,7 +347,7 @@ TEST_F(order, of_map)
 		  { EINVAL, map_prot }, { EINVAL, map_flags }, { EINVAL, map_offset },
 		  { EINVAL, map_length_0 }, { EINVAL, map_overflow }, { EBADF, not_open },
 		  { EBADF, opened_as_path }, { EBADFD, not_a_region }, { EBADF, not_for_writing },
-		  { EBADF, object_not_open }, { ENODEV, object_is_a_pipe },
+		  { EPERM, region_of_a_file }, { EBADF, object_not_open }, { ENODEV, object_is_a_pipe },
 		  { ENOMEM, map_past_the_size }, { EEXIST, map_overlaps },
 		  { EINVAL, map_huge_not_aligned }, { EINVAL, map_would_cut },
 		  { EOWNERDEAD, dead_owner }, { ENOMEM, too_many_objects });
@@ -345,6 +358,7 @@ TEST_F(order, of_unmap)
 	EACH_PAIR(do_unmap, { EINVAL, bad_flags }, { EINVAL, offset_not_aligned },
 		  { EINVAL, length_0 }, { EINVAL, overflow }, { EBADF, not_open },
 		  { EBADF, opened_as_path }, { EBADFD, not_a_region }, { EBADF, not_for_writing },
+		  { EPERM, region_of_a_file },
 		  { ENOMEM, past_the_size }, { EINVAL, would_cut }, { EOWNERDEAD, dead_owner },
 		  { ENOMEM, too_many_objects });
 }
@@ -354,7 +368,8 @@ TEST_F(order, of_protect)
 	EACH_PAIR(do_protect, { EINVAL, bad_flags }, { EINVAL, bad_prot },
 		  { EINVAL, offset_not_aligned }, { EINVAL, length_0 }, { EINVAL, overflow },
 		  { EBADF, not_open }, { EBADF, opened_as_path }, { EBADFD, not_a_region },
-		  { EBADF, not_for_writing }, { ENOMEM, past_the_size }, { ENOMEM, hole },
+		  { EBADF, not_for_writing }, { EPERM, region_of_a_file },
+		  { ENOMEM, past_the_size }, { ENOMEM, hole },
 		  { EINVAL, would_cut }, { EOWNERDEAD, dead_owner }, { ENOMEM, too_many_objects });
 }
 
@@ -372,6 +387,17 @@ TEST_F(order, of_stat)
 	EACH_PAIR(do_stat, { EINVAL, bad_flags }, { EINVAL, size_too_small },
 		  { E2BIG, size_too_large }, { EFAULT, bad_pointer }, { EBADF, not_open },
 		  { EBADF, opened_as_path }, { EBADFD, not_a_region });
+}
+
+TEST_F(order, of_open)
+{
+	self->call.not_a_region = true;
+	/* Of another file than the one that has a region: that would be refused nothing. */
+	file = memfd(PAGE, 0);
+	EACH_PAIR(do_open, { EINVAL, bad_flags }, { EINVAL, overflow }, { EPERM, disabled },
+		  { EBADF, not_open }, { EBADF, opened_as_path }, { EMFILE, no_free_descriptor },
+		  { EACCES, not_for_reading }, { EOVERFLOW, past_the_largest_file },
+		  { EFBIG, past_the_largest_region }, { EDQUOT, too_many_regions });
 }
 
 TEST_HARNESS_MAIN

@@ -70,7 +70,7 @@ TEST(while_disabled_create_is_EPERM)
 	EXPECT_ERR(EPERM, mshare_create("no", 0));
 	EXPECT_EQ(0, sys_mshare("enabled"));
 	/* What is there goes on, and asking is allowed. */
-	EXPECT_EQ(1, mshare_create(NULL, MSHARE_QUERY_ABI));
+	EXPECT_EQ(2, mshare_create(NULL, MSHARE_QUERY_ABI));
 	EXPECT_EQ(0, map_anon(fd, 0, PAGE, RW));
 	addr = mshare_attach(fd, NULL, 0);
 	EXPECT_NE(MAP_FAILED, addr);

@@ -11,7 +11,7 @@
 #include <linux/types.h>
 
 /*
- * System call numbers, x86-64 only (ABI column "64").  608 to 615 are
+ * System call numbers, x86-64 only (ABI column "64").  609 to 615 are
  * reserved for the family.
  */
 #ifndef __NR_mshare_create
@@ -23,10 +23,11 @@
 #define __NR_mshare_protect	605
 #define __NR_mshare_advise	606
 #define __NR_mshare_stat	607
+#define __NR_mshare_open	608
 #endif
 
 /**
- * DOC: Flags of mshare_create()
+ * DOC: Flags of mshare_create(), of which mshare_open() has MSHARE_CLOEXEC
  *
  * MSHARE_OWNED
  *	The region dies with the process that creates it.
@@ -41,8 +42,8 @@
 /* O_CLOEXEC, whose header and that of the C library exclude each other */
 #define MSHARE_CLOEXEC			0x00080000U
 
-/* What MSHARE_QUERY_ABI answers. */
-#define MSHARE_ABI_LEVEL		1
+/* What MSHARE_QUERY_ABI answers; 1 if there is no mshare_open(). */
+#define MSHARE_ABI_LEVEL		2
 
 /* The longest name of a region in bytes, without the final NUL. */
 #define MSHARE_NAME_MAX			248
@@ -106,15 +107,19 @@ struct mshare_map_args {
  *	Created with MSHARE_OWNED.
  * MSHARE_STAT_DEAD
  *	The owner is gone: accesses get SIGBUS.
+ * MSHARE_STAT_FILE
+ *	The region of a file, which mshare_open() returned.
  */
 #define MSHARE_STAT_OWNED		0x1ULL
 #define MSHARE_STAT_DEAD		0x2ULL
+#define MSHARE_STAT_FILE		0x4ULL
 
 /**
  * struct mshare_stat - What mshare_stat() tells about a region.
  *
  * @id: Number of the region, never used twice until the next boot.
- * @size: Size of the region in bytes, as set by ftruncate(2).
+ * @size: Size of the region in bytes, as set by ftruncate(2); of a file's the largest
+ *	that was asked for.
  * @align: Bytes of one slot: attachments start at and span multiples of it.
  * @base: Address at which an attach without an address is tried first, 0 as
  *	long as the size was never set.
@@ -127,7 +132,7 @@ struct mshare_map_args {
  * @pgtable_bytes: Bytes of the region's page tables.
  * @faults: Page faults in attachments served so far; populating and the
  *	kernel's own accesses without a page fault do not count.
- * @flags: %MSHARE_STAT_OWNED, %MSHARE_STAT_DEAD.
+ * @flags: %MSHARE_STAT_OWNED, %MSHARE_STAT_DEAD, %MSHARE_STAT_FILE.
  *
  * This structure can grow in future levels of the ABI.
  */

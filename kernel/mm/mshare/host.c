@@ -5,6 +5,7 @@
 #include <linux/cgroup.h>
 #include <linux/sched/user.h>
 #include <linux/pgalloc.h>
+#include <linux/user_namespace.h>
 
 #include "mshare.h"
 
@@ -71,6 +72,16 @@ static void mshare_host_free_tables(struct mm_struct *mm, unsigned int slots)
 }
 
 /**
+ * mshare_host_shrink - Undo mshare_host_grow() before the region has grown.
+ * @region: The region, its mmap_lock held for writing.
+ */
+void mshare_host_shrink(struct mshare_region *region)
+{
+	mmap_assert_write_locked(region->mm);
+	mshare_host_free_tables(region->mm, region->slots);
+}
+
+/**
  * mshare_host_grow - Allocate PUD tables.
  * @region: The region, its mmap_lock held for writing.
  * @slots: For so many slots there are to be tables; those there are stay.
@@ -89,7 +100,7 @@ int mshare_host_grow(struct mshare_region *region, unsigned int slots)
 
 		if (!p4d || !pud_alloc(mm, p4d, addr)) {
 			/* No link leads there yet, nor is there an object. */
-			mshare_host_free_tables(mm, region->slots);
+			mshare_host_shrink(region);
 			return -ENOMEM;
 		}
 	}
@@ -113,13 +124,17 @@ void mshare_mmdrop(struct mm_struct *mm)
 	spin_lock(&mshare_lock);
 	mshare_take_slots(region, 0);
 	spin_unlock(&mshare_lock);
-	atomic_long_dec(&mshare_nr_regions);
+	/* If it was ever admitted. */
+	if (region->id)
+		atomic_long_dec(&mshare_nr_regions);
 
 	mshare_host_free_tables(mm, 0);
 	mm->mshare = NULL;
 	free_percpu(region->faults);
 	mem_cgroup_put(region->memcg);
 	free_uid(region->user);
+	if (mshare_is_sealed(region))
+		put_user_ns(region->user_ns);
 	kfree(region);
 }
 

@@ -18,6 +18,7 @@
 #include <linux/xarray.h>
 #include <uapi/linux/mshare.h>
 
+struct user_namespace;
 struct user_struct;
 
 /* The largest region, in bytes. */
@@ -60,9 +61,22 @@ struct mshare_region {
 	/**
 	 * @size: Size in bytes, what i_size of the inode says.  Written under
 	 * the inode's i_rwsem and the host's mmap_lock (write), read under
-	 * either.
+	 * either.  Of a region of a file, where it only ever grows, also how
+	 * long the one object is.
 	 */
 	unsigned long size;
+	/**
+	 * @inode: Whose region it is if it is that of a file, else NULL; below
+	 * an overlay the real one.  No reference: the object has one, and
+	 * without an object the openers.  Never changes, as the next two.
+	 */
+	struct inode *inode;
+	/** @uid: The user who has opened that file. */
+	kuid_t uid;
+	/** @user_ns: The namespace where that was; a reference. */
+	struct user_namespace *user_ns;
+	/** @writable: So is the object of the file.  Set once, under i_rwsem. */
+	bool writable;
 	/** @attachments: VMAs of guests. */
 	atomic_long_t attachments;
 	/** @faults: Page faults served, by CPU. */
@@ -111,14 +125,27 @@ extern spinlock_t mshare_lock;
 extern struct xarray mshare_regions;
 extern atomic_long_t mshare_nr_regions;
 extern struct workqueue_struct *mshare_wq;
+extern struct vfsmount *mshare_mnt;
 void mshare_take_slots(struct mshare_region *region, unsigned int slots);
+void mshare_resize(struct inode *inode, unsigned long size);
+struct inode *mshare_new_inode(void);
+int mshare_admit(struct mshare_region *region, unsigned int flags);
+struct file *mshare_new_file(struct inode *inode, const char *name, int flags);
 struct file *mshare_create_file(const char *name, unsigned int flags);
 bool mshare_is_file(const struct file *file);
+
+/* file.c */
+const struct path *mshare_file_path(const struct file *file);
+struct file *mshare_open_file(struct file *file, u64 length);
+int mshare_reopen(struct inode *inode, struct file *file);
+void mshare_forget_file(struct inode *inode);
+void mshare_release_path(struct dentry *dentry);
 
 /* host.c */
 struct mm_struct *mshare_host_alloc(void);
 struct mem_cgroup *__mshare_memcg(struct mem_cgroup *memcg);
 int mshare_host_grow(struct mshare_region *region, unsigned int slots);
+void mshare_host_shrink(struct mshare_region *region);
 
 /* owner.c */
 void mshare_reap(struct work_struct *work);
@@ -134,6 +161,13 @@ void __mshare_left(struct mshare_region *region, unsigned long address);
 void mshare_await_change(struct mshare_region *region, unsigned long address);
 
 /* object.c */
+struct file *mshare_real_file(struct file *file);
+int mshare_check_file(struct file *file, const struct mshare_map_args *args,
+		      u64 length, vm_flags_t *vm_flags);
+struct vm_area_struct *mshare_build_vma(struct mshare_region *region, struct file *file,
+					unsigned long start, unsigned long end,
+					vm_flags_t vm_flags, pgoff_t pgoff);
+void mshare_discard_vma(struct vm_area_struct *vma);
 long mshare_map_object(struct mshare_region *region, const struct mshare_map_args *args);
 
 /* range.c */
@@ -186,6 +220,12 @@ static inline struct mem_cgroup *mshare_memcg(const struct mshare_region *region
 #else
 	return NULL;
 #endif
+}
+
+/* Is it the region of a file?  Then nobody changes its size and what is mapped in it. */
+static inline bool mshare_is_sealed(const struct mshare_region *region)
+{
+	return region->inode;
 }
 
 static inline unsigned int mshare_slots(unsigned long size)

@@ -40,28 +40,41 @@ static bool mshare_inode_mappable(const struct inode *inode)
 	}
 }
 
-/*
- * What overlayfs would map.  Also its ->mmap() may not be called for what is
- * refused: that of FUSE can wait for the process that answers it.  A file keeps
- * what it was opened with even if the inode has another one by now.  That
- * private_data is the real file is checked by kernel/lint of mshare.
+/**
+ * mshare_real_file - What does overlayfs map?
+ * @file: Any file.
+ *
+ * Also its ->mmap() may not be called for what is refused: that of FUSE can wait for
+ * the process that answers it.  A file keeps what it was opened with even if the inode
+ * has another one by now.  That private_data is the real file is checked by kernel/lint
+ * of mshare.
+ *
+ * Return: The real file, @file itself if it is not of an overlay.
  */
-static struct inode *mshare_real_inode(struct file *file)
+struct file *mshare_real_file(struct file *file)
 {
 	while (file_inode(file)->i_sb->s_magic == OVERLAYFS_SUPER_MAGIC &&
 	       S_ISREG(file_inode(file)->i_mode) && file->private_data)
 		file = file->private_data;
-	return file_inode(file);
+	return file;
 }
 
-/* The checks of do_mmap() for a shared mapping; may take bits from @vm_flags. */
-static int mshare_check_file(struct file *file, const struct mshare_map_args *args,
-			     u64 length, vm_flags_t *vm_flags)
+/**
+ * mshare_check_file - The checks of do_mmap() for a shared mapping.
+ * @file: What is to be mapped.
+ * @args: Where in it, and for what.
+ * @length: How many bytes.
+ * @vm_flags: Of the mapping; some may be taken away.
+ *
+ * Return: 0, or an error.
+ */
+int mshare_check_file(struct file *file, const struct mshare_map_args *args,
+		      u64 length, vm_flags_t *vm_flags)
 {
 	struct inode *inode = file_inode(file);
 	u64 max = inode->i_sb->s_maxbytes;
 
-	if (!file->f_op->mmap || !mshare_inode_mappable(mshare_real_inode(file)))
+	if (!file->f_op->mmap || !mshare_inode_mappable(file_inode(mshare_real_file(file))))
 		return -ENODEV;
 	if (!(file->f_mode & FMODE_READ))
 		return -EACCES;
@@ -87,10 +100,11 @@ static int mshare_check_file(struct file *file, const struct mshare_map_args *ar
 
 /* The VMA */
 
-/*
- * Undoes mshare_build_vma().  The VMA was never in a tree.
+/**
+ * mshare_discard_vma - Undo mshare_build_vma().
+ * @vma: It was never in a tree.
  */
-static void mshare_discard_vma(struct vm_area_struct *vma)
+void mshare_discard_vma(struct vm_area_struct *vma)
 {
 	vma_close(vma);
 	if (vma->vm_file)
@@ -98,11 +112,20 @@ static void mshare_discard_vma(struct vm_area_struct *vma)
 	vm_area_free(vma);
 }
 
-/* Builds a complete VMA of @file, or of new memory if it is NULL. */
-static struct vm_area_struct *mshare_build_vma(struct mshare_region *region,
-					       struct file *file, unsigned long start,
-					       unsigned long end, vm_flags_t vm_flags,
-					       pgoff_t pgoff)
+/**
+ * mshare_build_vma - Build a complete VMA.
+ * @region: In whose host mm; that is locked for writing.
+ * @file: Of what file; NULL: of new memory.
+ * @start: Its start in the host mm.
+ * @end: Its end.
+ * @vm_flags: Its flags.
+ * @pgoff: Where in the file, in pages.
+ *
+ * Return: The VMA, in no tree, or an error.
+ */
+struct vm_area_struct *mshare_build_vma(struct mshare_region *region, struct file *file,
+					unsigned long start, unsigned long end,
+					vm_flags_t vm_flags, pgoff_t pgoff)
 {
 	struct mm_struct *mm = region->mm;
 	struct vm_area_struct *vma;

@@ -35,7 +35,7 @@ atomic_long_t mshare_nr_regions;
 static unsigned int mshare_takers[WINDOW_SLOTS];
 
 static atomic64_t mshare_last_id;
-static struct vfsmount *mshare_mnt __ro_after_init;
+struct vfsmount *mshare_mnt __ro_after_init;
 /* Unbound and able to make progress when memory is short: it frees memory. */
 struct workqueue_struct *mshare_wq __ro_after_init;
 /* Where the search for a base starts, random per boot. */
@@ -111,6 +111,25 @@ static unsigned int mshare_slots_in_use(struct address_space *mapping)
 	return slots;
 }
 
+/**
+ * mshare_resize - Set the size of a region.
+ * @inode: The region, its i_rwsem and the host's mmap_lock held for writing.
+ * @size: Its size in bytes, for which there are tables.
+ */
+void mshare_resize(struct inode *inode, unsigned long size)
+{
+	struct mshare_region *region = inode->i_private;
+	unsigned int slots = mshare_slots(size);
+
+	if (slots > region->slots) {
+		spin_lock(&mshare_lock);
+		mshare_take_slots(region, slots);
+		spin_unlock(&mshare_lock);
+	}
+	WRITE_ONCE(region->size, size);
+	i_size_write(inode, size);
+}
+
 static int mshare_set_size(struct inode *inode, unsigned long size)
 {
 	struct mshare_region *region = inode->i_private;
@@ -133,15 +152,8 @@ static int mshare_set_size(struct inode *inode, unsigned long size)
 	memcg = set_active_memcg(mshare_memcg(region));
 	err = mshare_host_grow(region, slots);
 	set_active_memcg(memcg);
-	if (err)
-		goto out;
-	if (slots > region->slots) {
-		spin_lock(&mshare_lock);
-		mshare_take_slots(region, slots);
-		spin_unlock(&mshare_lock);
-	}
-	region->size = size;
-	i_size_write(inode, size);
+	if (!err)
+		mshare_resize(inode, size);
 out:
 	mmap_write_unlock(mm);
 	return err;
@@ -159,6 +171,8 @@ static int mshare_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	struct inode *inode = d_inode(dentry);
 	int err;
 
+	if ((attr->ia_valid & ATTR_SIZE) && mshare_is_sealed(inode->i_private))
+		return -EPERM;
 	if ((attr->ia_valid & ATTR_SIZE) && !PAGE_ALIGNED(attr->ia_size))
 		return -EINVAL;
 	err = setattr_prepare(idmap, dentry, attr);
@@ -175,6 +189,7 @@ static const struct inode_operations mshare_iops = {
 };
 
 static const struct file_operations mshare_fops = {
+	.open		= mshare_reopen,
 	.llseek		= generic_file_llseek,
 	.show_fdinfo	= mshare_show_fdinfo,
 };
@@ -195,59 +210,109 @@ static void mshare_drop_work(struct work_struct *work)
 	mmdrop(container_of(to_rcu_work(work), struct mshare_region, drop)->mm);
 }
 
-static struct mshare_region *mshare_region_alloc(bool owned)
+static struct mshare_region *mshare_region_alloc(void)
 {
-	struct mshare_region *region;
-	struct user_struct *user;
-	unsigned int limit;
-	int err = -ENOMEM;
+	struct mshare_region *region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 
-	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 	if (!region)
-		return ERR_PTR(err);
+		return NULL;
 	region->faults = alloc_percpu_gfp(unsigned long, GFP_KERNEL_ACCOUNT);
 	if (!region->faults)
 		goto out_free;
 	region->mm = mshare_host_alloc();
 	if (!region->mm)
 		goto out_counter;
-
-	user = get_uid(current_user());
-	limit = READ_ONCE(mshare_max_regions_per_user);
-	if (atomic_long_inc_return(&user->mshare_regions) > limit && limit) {
-		err = -EDQUOT;
-		goto out_user;
-	}
-	region->id = atomic64_inc_return(&mshare_last_id);
-	err = xa_insert(&mshare_regions, region->id, region, GFP_KERNEL);
-	if (err)
-		goto out_user;
-	region->user = user;
+	region->user = get_uid(current_user());
 	region->memcg = get_mem_cgroup_from_current();
-	region->owned = owned;
 	INIT_LIST_HEAD(&region->changes);
 	init_waitqueue_head(&region->gate);
 	INIT_WORK(&region->reap, mshare_reap);
 	INIT_RCU_WORK(&region->drop, mshare_drop_work);
-	atomic_long_inc(&mshare_nr_regions);
-	/* From here on evicting the inode frees it all. */
 	region->mm->mshare = region;
-	if (owned) {
-		spin_lock(&mshare_lock);
-		hlist_add_head_rcu(&region->owner, &current->signal->mshare_owned);
-		spin_unlock(&mshare_lock);
-	}
 	return region;
 
-out_user:
-	atomic_long_dec(&user->mshare_regions);
-	free_uid(user);
-	mmput(region->mm);
 out_counter:
 	free_percpu(region->faults);
 out_free:
 	kfree(region);
-	return ERR_PTR(err);
+	return NULL;
+}
+
+/**
+ * mshare_new_inode - Make an inode with an empty region, which is not yet admitted.
+ *
+ * Return: The inode, whose eviction frees it all, or an error.
+ */
+struct inode *mshare_new_inode(void)
+{
+	struct inode *inode;
+
+	inode = anon_inode_make_secure_inode(mshare_mnt->mnt_sb, "[mshare]", NULL);
+	if (IS_ERR(inode))
+		return inode;
+	inode->i_private = mshare_region_alloc();
+	if (!inode->i_private) {
+		iput(inode);
+		return ERR_PTR(-ENOMEM);
+	}
+	inode->i_mode |= S_IFREG;
+	/* It has no name.  A watch on it (inotify) ends with the last file, as of a memfd. */
+	clear_nlink(inode);
+	inode->i_op = &mshare_iops;
+	/* For those who reopen it through /proc. */
+	inode->i_fop = &mshare_fops;
+	return inode;
+}
+
+/**
+ * mshare_admit - Number a region and count it.
+ * @region: From mshare_new_inode().
+ * @flags: MSHARE_OWNED or 0.
+ *
+ * Return: 0; or -EDQUOT or -ENOMEM, and it can only be freed.
+ */
+int mshare_admit(struct mshare_region *region, unsigned int flags)
+{
+	unsigned int limit = READ_ONCE(mshare_max_regions_per_user);
+	u64 id = atomic64_inc_return(&mshare_last_id);
+	int err = -EDQUOT;
+
+	if (atomic_long_inc_return(&region->user->mshare_regions) <= limit || !limit)
+		err = xa_insert(&mshare_regions, id, region, GFP_KERNEL);
+	if (err) {
+		atomic_long_dec(&region->user->mshare_regions);
+		return err;
+	}
+	region->id = id;
+	atomic_long_inc(&mshare_nr_regions);
+	region->owned = flags & MSHARE_OWNED;
+	if (region->owned) {
+		spin_lock(&mshare_lock);
+		hlist_add_head_rcu(&region->owner, &current->signal->mshare_owned);
+		spin_unlock(&mshare_lock);
+	}
+	return 0;
+}
+
+/**
+ * mshare_new_file - Make a file that stands for a region.
+ * @inode: Of the region; the file takes over a reference.
+ * @name: For people.
+ * @flags: O_RDONLY or O_RDWR.
+ *
+ * Return: The file, or an error.
+ */
+struct file *mshare_new_file(struct inode *inode, const char *name, int flags)
+{
+	struct file *file;
+
+	/* Large: ftruncate() refuses sizes above 2 GiB otherwise. */
+	file = alloc_file_pseudo(inode, mshare_mnt, name, flags | O_LARGEFILE, &mshare_fops);
+	if (IS_ERR(file))
+		return file;
+	/* A file at a position, so that read and write are EINVAL, not ESPIPE. */
+	file->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
+	return file;
 }
 
 /**
@@ -259,36 +324,18 @@ out_free:
  */
 struct file *mshare_create_file(const char *name, unsigned int flags)
 {
-	struct mshare_region *region;
-	struct inode *inode;
+	struct inode *inode = mshare_new_inode();
 	struct file *file;
+	int err;
 
-	inode = anon_inode_make_secure_inode(mshare_mnt->mnt_sb, "[mshare]", NULL);
 	if (IS_ERR(inode))
 		return ERR_CAST(inode);
-	region = mshare_region_alloc(flags & MSHARE_OWNED);
-	if (IS_ERR(region)) {
+	err = mshare_admit(inode->i_private, flags);
+	file = err ? ERR_PTR(err) : mshare_new_file(inode, name, O_RDWR);
+	if (IS_ERR(file))
 		iput(inode);
-		return ERR_CAST(region);
-	}
-	inode->i_private = region;
-	inode->i_mode |= S_IFREG;
-	/* It has no name.  A watch on it (inotify) ends with the last file, as of a memfd. */
-	clear_nlink(inode);
-	inode->i_op = &mshare_iops;
-	/* For those who reopen it through /proc. */
-	inode->i_fop = &mshare_fops;
-
-	/* Large: ftruncate() refuses sizes above 2 GiB otherwise. */
-	file = alloc_file_pseudo(inode, mshare_mnt, name, O_RDWR | O_LARGEFILE,
-				 &mshare_fops);
-	if (IS_ERR(file)) {
-		iput(inode);
-		return file;
-	}
-	/* A file at a position, so that read and write are EINVAL, not ESPIPE. */
-	file->f_mode |= FMODE_LSEEK | FMODE_PREAD | FMODE_PWRITE;
-	trace_mshare_create(region, name, flags);
+	else
+		trace_mshare_create(inode->i_private, name, flags);
 	return file;
 }
 
@@ -324,6 +371,8 @@ static void mshare_evict_inode(struct inode *inode)
 {
 	struct mshare_region *region = inode->i_private;
 
+	if (region && mshare_is_sealed(region))
+		mshare_forget_file(inode);
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 	if (!region)
@@ -334,8 +383,10 @@ static void mshare_evict_inode(struct inode *inode)
 	mmgrab(region->mm);
 	mshare_free_anon(region);
 	mmput(region->mm);
-	xa_erase(&mshare_regions, region->id);
-	atomic_long_dec(&region->user->mshare_regions);
+	if (region->id) {
+		xa_erase(&mshare_regions, region->id);
+		atomic_long_dec(&region->user->mshare_regions);
+	}
 	queue_rcu_work(mshare_wq, &region->drop);
 }
 
@@ -356,6 +407,7 @@ static char *mshare_dname(struct dentry *dentry, char *buffer, int buflen)
 
 static const struct dentry_operations mshare_dentry_ops = {
 	.d_dname	= mshare_dname,
+	.d_release	= mshare_release_path,
 };
 
 static int mshare_init_fs_context(struct fs_context *fc)

@@ -123,20 +123,26 @@ int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st)
 		st->flags |= MSHARE_STAT_OWNED;
 	if (READ_ONCE(region->dead))
 		st->flags |= MSHARE_STAT_DEAD;
+	if (mshare_is_sealed(region))
+		st->flags |= MSHARE_STAT_FILE;
 	return 0;
 }
 
 /* One line of fdinfo: of what @vma has from @start on. */
 static void mshare_show_object(struct seq_file *m, struct vm_area_struct *vma,
-			       unsigned long start, const struct mshare_region *region)
+			       unsigned long start, const struct file *file)
 {
+	const struct path *path = mshare_file_path(file);
+
 	seq_printf(m, "mshare-object:\t%lx-%lx %c%c%cs ",
 		   start - MSHARE_HOST_START, vma->vm_end - MSHARE_HOST_START,
 		   vma->vm_flags & VM_READ ? 'r' : '-',
 		   vma->vm_flags & VM_WRITE ? 'w' : '-',
 		   vma->vm_flags & VM_EXEC ? 'x' : '-');
-	if (vma->vm_file->private_data == region)
+	if (vma->vm_file->private_data == mshare_file_region(file))
 		seq_puts(m, is_vm_hugetlb_page(vma) ? "[anon_hugepage]" : "[anon]");
+	else if (path)
+		seq_path(m, path, "\n");
 	else
 		seq_file_path(m, vma->vm_file, "\n");
 	seq_putc(m, '\n');
@@ -176,7 +182,7 @@ void mshare_show_fdinfo(struct seq_file *m, struct file *file)
 		return;
 	while ((vma = find_vma(mm, addr))) {
 		/* Objects may be merged in between: no offset is in two lines. */
-		mshare_show_object(m, vma, max(addr, vma->vm_start), region);
+		mshare_show_object(m, vma, max(addr, vma->vm_start), file);
 		/* All of it is to be printed once more, into a larger buffer. */
 		if (seq_has_overflowed(m))
 			break;

@@ -34,6 +34,16 @@ static int mshare_check_fd(const struct fd fd, fmode_t mode)
 	return 0;
 }
 
+/* Checks that @fd is a region whose objects the caller may change. */
+static int mshare_check_change(const struct fd fd)
+{
+	int err = mshare_check_fd(fd, FMODE_WRITE);
+
+	if (!err && mshare_is_sealed(mshare_file_region(fd_file(fd))))
+		err = -EPERM;
+	return err;
+}
+
 /* Checks a range and rounds its length up to whole pages. */
 static int mshare_check_args(u64 offset, u64 *length)
 {
@@ -188,7 +198,7 @@ SYSCALL_DEFINE2(mshare_detach, unsigned long, addr, unsigned int, flags)
  * - %-ENODEV: a file that cannot be an object
  * - %-EACCES: the object is not open for what prot asks, is append-only, or a
  *   memory-deny-write-execute policy forbids it
- * - %-EPERM: a noexec mount, or a seal
+ * - %-EPERM: @fd is the region of a file; or a noexec mount, or a seal
  * - %-EOVERFLOW: past what the file system can address
  * - %-ETXTBSY: a swap file
  * - %-ENFILE: too many open files in the system, for anonymous memory
@@ -231,7 +241,7 @@ SYSCALL_DEFINE3(mshare_map, int, fd, const struct mshare_map_args __user *, uarg
 
 	CLASS(fd, f)(fd);
 
-	err = mshare_check_fd(f, FMODE_WRITE);
+	err = mshare_check_change(f);
 	if (err)
 		return err;
 	return mshare_map_object(mshare_file_region(fd_file(f)), &args);
@@ -250,6 +260,7 @@ SYSCALL_DEFINE3(mshare_map, int, fd, const struct mshare_map_args __user *, uarg
  *   overflows, or the range cuts a huge page
  * - %-EBADF: @fd is not open for writing
  * - %-EBADFD: @fd is not a region
+ * - %-EPERM: @fd is the region of a file
  * - %-ENOMEM: past the size of the region, too many objects, or no memory
  * - %-EOWNERDEAD: the owner is gone
  * - %-EINTR: killed
@@ -263,7 +274,7 @@ SYSCALL_DEFINE4(mshare_unmap, int, fd, __u64, offset, __u64, length, unsigned in
 
 	CLASS(fd, f)(fd);
 
-	err = mshare_check_fd(f, FMODE_WRITE);
+	err = mshare_check_change(f);
 	if (err)
 		return err;
 	return mshare_unmap_range(mshare_file_region(fd_file(f)), offset, length);
@@ -283,6 +294,7 @@ SYSCALL_DEFINE4(mshare_unmap, int, fd, __u64, offset, __u64, length, unsigned in
  *   @length 0, their sum overflows, or the range cuts a huge page
  * - %-EBADF: @fd is not open for writing
  * - %-EBADFD: @fd is not a region
+ * - %-EPERM: @fd is the region of a file
  * - %-EACCES: a file was not open for it, a seal, or a
  *   memory-deny-write-execute policy
  * - %-ENOMEM: past the size of the region, a hole, too many objects, or no
@@ -300,7 +312,7 @@ SYSCALL_DEFINE5(mshare_protect, int, fd, __u64, offset, __u64, length, unsigned 
 
 	CLASS(fd, f)(fd);
 
-	err = mshare_check_fd(f, FMODE_WRITE);
+	err = mshare_check_change(f);
 	if (err)
 		return err;
 	return mshare_protect_range(mshare_file_region(fd_file(f)), offset, length, prot);
@@ -414,4 +426,55 @@ SYSCALL_DEFINE4(mshare_stat, int, fd, struct mshare_stat __user *, ust, size_t, 
 	if (size > sizeof(st) && clear_user((char __user *)ust + sizeof(st), size - sizeof(st)))
 		return -EFAULT;
 	return 0;
+}
+
+/**
+ * sys_mshare_open - Open the region of a file.
+ * @fd: The file, open for reading, or for reading and writing.
+ * @length: How many bytes of it shall be in the region at least, or 0 for its size.
+ * @flags: MSHARE_CLOEXEC.
+ *
+ * Return: A file descriptor, or
+ *
+ * - %-EINVAL: unknown flags, @length 0 for a file of size 0, or it overflows
+ * - %-EOPNOTSUPP: page tables cannot be shared on this machine
+ * - %-EPERM: disabled in /sys/kernel/mm/mshare/enabled, or a seal of a memfd
+ * - %-EBADF: @fd is not open, or with O_PATH
+ * - %-EMFILE, %-ENFILE: too many open files
+ * - %-ENODEV: a file that cannot be in a region, such as one of huge pages
+ * - %-EACCES: @fd is not open for reading, or for writing too and append-only
+ * - %-EOVERFLOW: past what the file system can address
+ * - %-EFBIG: more than the largest region
+ * - %-ETXTBSY: a swap file, open for writing
+ * - %-EDQUOT: max_regions_per_user reached
+ * - %-ENOMEM: too many mappings in the region, or no memory
+ * - %-EINTR: killed
+ * - what open(2) of the file answers: the region opens it once more
+ */
+SYSCALL_DEFINE3(mshare_open, int, fd, __u64, length, unsigned int, flags)
+{
+	struct file *file;
+	int region_fd;
+
+	if ((flags & ~MSHARE_CLOEXEC) || (length && !PAGE_ALIGN(length)))
+		return -EINVAL;
+	if (!arch_mshare_supported())
+		return -EOPNOTSUPP;
+	if (!READ_ONCE(mshare_enabled))
+		return -EPERM;
+
+	CLASS(fd, f)(fd);
+
+	if (fd_empty(f))
+		return -EBADF;
+	region_fd = get_unused_fd_flags(flags & MSHARE_CLOEXEC);
+	if (region_fd < 0)
+		return region_fd;
+	file = mshare_open_file(fd_file(f), length);
+	if (IS_ERR(file)) {
+		put_unused_fd(region_fd);
+		return PTR_ERR(file);
+	}
+	fd_install(region_fd, file);
+	return region_fd;
 }

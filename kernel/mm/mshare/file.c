@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * mshare - files: the region that all who open a file have
+ *
+ * The inode of such a region is in the inode hash, by what mshare_key says.  The hash
+ * holds nothing: who finds an inode there either gets a reference to it or, if the last
+ * one has gone, passes it by and makes a new one, and who makes one is waited for.
+ */
+#include <linux/cred.h>
+#include <linux/dcache.h>
+#include <linux/file.h>
+#include <linux/hugetlb.h>
+#include <linux/mman.h>
+#include <linux/namei.h>
+#include <linux/security.h>
+#include <linux/user_namespace.h>
+#include <trace/events/mshare.h>
+
+#include "mshare.h"
+#include "../internal.h"
+
+/* The registry */
+
+/**
+ * struct mshare_key - Whose region of which file.
+ *
+ * Nobody can disturb a stranger, or make him pay, or see what he has in memory.
+ */
+struct mshare_key {
+	/** @inode: What is mapped: below an overlay, the real one. */
+	const struct inode *inode;
+	/** @uid: The user. */
+	kuid_t uid;
+	/** @user_ns: And where he is that user. */
+	const struct user_namespace *user_ns;
+	/** @memcg: Who pays. */
+	const struct mem_cgroup *memcg;
+};
+
+/* Called with the inode hash locked, for regions of files. */
+static int mshare_has_key(struct inode *inode, void *data)
+{
+	const struct mshare_region *region = inode->i_private;
+	const struct mshare_key *key = data;
+
+	return region->inode == key->inode && uid_eq(region->uid, key->uid) &&
+	       region->user_ns == key->user_ns && region->memcg == key->memcg;
+}
+
+/*
+ * Finds the region of a file, or makes an empty one.  The caller has the file open:
+ * that keeps its inode until the region does.
+ */
+static struct inode *mshare_get_inode(struct inode *real, const char *name)
+{
+	unsigned long hash = (unsigned long)real;
+	struct mem_cgroup *memcg = get_mem_cgroup_from_current();
+	struct mshare_key key = {
+		.inode = real,
+		.uid = current_fsuid(),
+		.user_ns = current_user_ns(),
+		.memcg = memcg,
+	};
+	struct inode *inode, *new;
+	struct mshare_region *region;
+	int err;
+
+	inode = ilookup5(mshare_mnt->mnt_sb, hash, mshare_has_key, &key);
+	mem_cgroup_put(memcg);
+	if (inode)
+		return inode;
+
+	new = mshare_new_inode();
+	if (IS_ERR(new))
+		return new;
+	region = new->i_private;
+	region->inode = real;
+	region->uid = key.uid;
+	region->user_ns = get_user_ns(current_user_ns());
+	/* The task may have been moved meanwhile. */
+	key.memcg = region->memcg;
+	inode = inode_insert5(new, hash, mshare_has_key, NULL, &key);
+	if (inode != new) {
+		iput(new);
+		return inode;
+	}
+	/* Only now, so that nobody is refused for a region that is not needed. */
+	err = mshare_admit(region, 0);
+	if (err) {
+		/* Who waits for it shall look again, and not take it. */
+		remove_inode_hash(inode);
+		discard_new_inode(inode);
+		return ERR_PTR(err);
+	}
+	trace_mshare_create(region, name, 0);
+	unlock_new_inode(inode);
+	return inode;
+}
+
+/**
+ * mshare_forget_file - Take a region that is about to go out of the registry.
+ * @inode: Of the region; being evicted.
+ *
+ * What comes next may take long.  Who waits for it makes a region of his own.
+ */
+void mshare_forget_file(struct inode *inode)
+{
+	remove_inode_hash(inode);
+	spin_lock(&inode->i_lock);
+	/* As in evict(), for __wait_on_freeing_inode(). */
+	smp_mb();
+	inode_wake_up_bit(inode, __I_NEW);
+	spin_unlock(&inode->i_lock);
+}
+
+/* The object */
+
+/*
+ * Opens a file once more, for the object: locks and leases of a program belong to its
+ * own open file and must not live as long as a region that others have.  Below an overlay
+ * the real file is opened, so that it is what @file has even if the overlay has another
+ * one by now.
+ */
+static struct file *mshare_open_own(struct file *file)
+{
+	int flags = O_LARGEFILE | (file->f_mode & FMODE_WRITE ? O_RDWR : O_RDONLY);
+	struct file *real = mshare_real_file(file);
+
+	return dentry_open(&real->f_path, flags, real->f_cred);
+}
+
+/* Checks that the object can be one of @own, and do what that allows. */
+static int mshare_check_upgrade(struct mshare_region *region, struct vm_area_struct *object,
+				struct file *own, vm_flags_t vm_flags)
+{
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	vma = mshare_build_vma(region, own, MSHARE_HOST_START, MSHARE_HOST_START + region->size,
+			       vm_flags, 0);
+	if (IS_ERR(vma))
+		return PTR_ERR(vma);
+	if (vma->vm_ops != object->vm_ops || vma->vm_file != own ||
+	    vma->vm_private_data != object->vm_private_data ||
+	    own->f_mapping != object->vm_file->f_mapping)
+		err = -ENODEV;
+	mshare_discard_vma(vma);
+	return err;
+}
+
+/*
+ * Makes the object writable.  What is mapped stays: a store to a page that was mapped
+ * for reading is a fault, as after mprotect(), and the file system hears of it.
+ */
+static void mshare_upgrade(struct mshare_region *region, struct file *own,
+			   vm_flags_t vm_flags)
+{
+	struct mm_struct *mm = region->mm;
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, 0);
+	/* Advice may have split it. */
+	for_each_vma(vmi, vma) {
+		vma_start_write(vma);
+		/* Counted as vma_link_file() counts it; it cannot be denied any more. */
+		mapping_allow_writable(own->f_mapping);
+		vma_set_file(vma, own);
+		vm_flags_set(vma, vm_flags);
+		vma_set_page_prot(vma);
+		cond_resched();
+	}
+}
+
+/* Adds @vma at the end of the object. */
+static int mshare_append(struct mshare_region *region, struct vm_area_struct *vma)
+{
+	unsigned int slots = mshare_slots(vma->vm_end - MSHARE_HOST_START);
+	struct mem_cgroup *memcg = set_active_memcg(mshare_memcg(region));
+	int err = -ENOMEM;
+
+	if (region->mm->map_count < sysctl_max_map_count)
+		err = mshare_host_grow(region, slots);
+	set_active_memcg(memcg);
+	if (err)
+		return err;
+	err = vma_insert_over(vma);
+	if (err)
+		mshare_host_shrink(region);
+	return err;
+}
+
+/* Makes one VMA of what was appended at @addr and what is before, if there is memory. */
+static void mshare_merge_at(struct mm_struct *mm, unsigned long addr)
+{
+	struct vm_area_struct *vma, *prev;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, addr);
+	vma = find_vma_prev(mm, addr, &prev);
+	vma_modify_flags(&vmi, prev, vma, vma->vm_start, vma->vm_end, vma->vm_flags);
+}
+
+static int mshare_fit_locked(struct inode *inode, struct file *own, bool upgrade,
+			     unsigned long size)
+{
+	struct mshare_region *region = inode->i_private;
+	unsigned long end = MSHARE_HOST_START + region->size;
+	struct vm_area_struct *object, *vma = NULL;
+	struct mm_struct *mm = region->mm;
+	vm_flags_t vm_flags = VM_READ | VM_MAYREAD | VM_MAYSHARE;
+	struct file *file = own;
+	bool writable;
+	int err = 0;
+
+	object = find_vma(mm, MSHARE_HOST_START);
+	/* What has another file is not merged. */
+	if (object && !upgrade)
+		file = object->vm_file;
+	writable = file->f_mode & FMODE_WRITE;
+	if (writable) {
+		vm_flags |= VM_WRITE | VM_MAYWRITE | VM_SHARED;
+		err = mapping_map_writable(file->f_mapping);
+		if (err)
+			return err;
+	}
+	if (upgrade)
+		err = mshare_check_upgrade(region, object, own, vm_flags);
+	if (!err && size > region->size) {
+		vma = mshare_build_vma(region, file, end, MSHARE_HOST_START + size, vm_flags,
+				       region->size >> PAGE_SHIFT);
+		if (IS_ERR(vma)) {
+			err = PTR_ERR(vma);
+		} else {
+			err = mshare_append(region, vma);
+			if (err)
+				mshare_discard_vma(vma);
+		}
+	}
+	/* From here on nothing fails. */
+	if (!err) {
+		if (upgrade)
+			mshare_upgrade(region, own, vm_flags);
+		if (vma && object)
+			mshare_merge_at(mm, end);
+		if (vma)
+			mshare_resize(inode, size);
+		WRITE_ONCE(region->writable, writable);
+	}
+	if (writable)
+		mapping_unmap_writable(file->f_mapping);
+	return err;
+}
+
+/*
+ * Makes the object as long as @length and, if @file is open for writing, writable; both
+ * for good.  With nothing changed if it fails.
+ */
+static int mshare_fit(struct inode *inode, struct file *file, u64 length)
+{
+	struct mshare_region *region = inode->i_private;
+	bool write = file->f_mode & FMODE_WRITE;
+	struct mm_struct *mm = region->mm;
+	unsigned long start, end, size;
+	struct file *own = NULL;
+	bool upgrade;
+	int err;
+
+	/* What is not needed now never will be: no lock, which others hold while they wait. */
+	upgrade = write && !READ_ONCE(region->writable);
+	size = READ_ONCE(region->size);
+	if (PAGE_ALIGN(length) <= size && !upgrade)
+		return 0;
+	/* Nor for this, which may ask user space. */
+	if (!size || upgrade) {
+		own = mshare_open_own(file);
+		if (IS_ERR(own))
+			return PTR_ERR(own);
+	}
+	err = -EINTR;
+	if (down_write_killable(&inode->i_rwsem))
+		goto out;
+	err = 0;
+	size = max(region->size, PAGE_ALIGN(length));
+	upgrade = region->size && write && !region->writable;
+	if (size == region->size && !upgrade)
+		goto out_unlock;
+
+	/* The last part of the object may be merged with what comes; an upgrade is of all. */
+	end = MSHARE_HOST_START + region->size;
+	start = upgrade || !region->size ? MSHARE_HOST_START : end - PAGE_SIZE;
+	err = mshare_write_lock(mm, start, end);
+	if (!err) {
+		err = mshare_fit_locked(inode, own, upgrade, size);
+		mmap_write_unlock(mm);
+	}
+	trace_mshare_map(region, 0, size, write ? PROT_READ | PROT_WRITE : PROT_READ, err);
+out_unlock:
+	inode_unlock(inode);
+out:
+	if (own)
+		fput(own);
+	return err;
+}
+
+/* The checks of mmap() for all that @file is open for. */
+static int mshare_check_use(struct file *file, u64 *length)
+{
+	struct mshare_map_args args = { .prot = PROT_READ };
+	vm_flags_t vm_flags = VM_READ | VM_MAYREAD | VM_SHARED | VM_MAYSHARE | VM_MAYWRITE;
+	int err;
+
+	if (is_file_hugepages(file))
+		return -ENODEV;
+	if (file->f_mode & FMODE_WRITE) {
+		args.prot |= PROT_WRITE;
+		vm_flags |= VM_WRITE;
+	}
+	if (!*length)
+		*length = i_size_read(file_inode(mshare_real_file(file)));
+	err = mshare_check_file(file, &args, *length, &vm_flags);
+	if (err)
+		return err;
+	if (!*length)
+		return -EINVAL;
+	err = security_mmap_file(file, args.prot, MAP_SHARED);
+	if (err)
+		return err;
+	return *length > MSHARE_SIZE_MAX ? -EFBIG : 0;
+}
+
+/* Files of the region */
+
+/**
+ * mshare_file_path - By which path was a region opened?
+ * @file: An mshare file.
+ *
+ * Each opener has a dentry of his own, with the name and the path of his file: a region
+ * can be opened through mounts that allow different things.
+ *
+ * Return: The path of the file whose region it is, or NULL if it is the region of none.
+ */
+const struct path *mshare_file_path(const struct file *file)
+{
+	return file->f_path.dentry->d_fsdata;
+}
+
+/**
+ * mshare_release_path - Undo what mshare_open_file() did to a dentry.
+ * @dentry: Of any region.
+ */
+void mshare_release_path(struct dentry *dentry)
+{
+	struct path *path = dentry->d_fsdata;
+
+	if (!path)
+		return;
+	path_put(path);
+	kfree(path);
+}
+
+/**
+ * mshare_reopen - Open a region through /proc.
+ * @inode: The region.
+ * @file: The new file.
+ *
+ * That is as opening the file itself once more.  Mode and owner of the region's inode
+ * would make a writer of whoever reads a file that he may not write.
+ *
+ * Return: 0, or an error.
+ */
+int mshare_reopen(struct inode *inode, struct file *file)
+{
+	const struct path *path = mshare_file_path(file);
+	bool write = file->f_mode & FMODE_WRITE;
+	struct file *writer;
+	u64 length = 1;
+	int err;
+
+	if (!path)
+		return 0;
+	err = path_permission(path, MAY_OPEN | MAY_READ | (write ? MAY_WRITE : 0));
+	if (err || !write)
+		return err;
+	/* The mount, and whatever else may object. */
+	writer = dentry_open(path, O_RDWR | O_LARGEFILE, current_cred());
+	if (IS_ERR(writer))
+		return PTR_ERR(writer);
+	err = mshare_check_use(writer, &length);
+	/* An overlay may have copied it. */
+	if (!err && file_inode(mshare_real_file(writer)) !=
+		    ((struct mshare_region *)inode->i_private)->inode)
+		err = -ESTALE;
+	if (!err)
+		err = mshare_fit(inode, writer, length);
+	fput(writer);
+	return err;
+}
+
+/**
+ * mshare_open_file - Open the region of a file.
+ * @file: The file, open for what the region is to be open for.
+ * @length: How long the region shall be at least, in bytes; 0: as the file is.
+ *
+ * Return: An mshare file, or an error with nothing changed.
+ */
+struct file *mshare_open_file(struct file *file, u64 length)
+{
+	struct name_snapshot name;
+	struct file *region_file;
+	struct inode *inode;
+	struct path *path;
+	int err;
+
+	err = mshare_check_use(file, &length);
+	if (err)
+		return ERR_PTR(err);
+	path = kmalloc(sizeof(*path), GFP_KERNEL_ACCOUNT);
+	if (!path)
+		return ERR_PTR(-ENOMEM);
+	*path = file->f_path;
+	path_get(path);
+	take_dentry_name_snapshot(&name, path->dentry);
+
+	inode = mshare_get_inode(file_inode(mshare_real_file(file)), name.name.name);
+	if (IS_ERR(inode)) {
+		region_file = ERR_CAST(inode);
+		goto out;
+	}
+	err = mshare_fit(inode, file, length);
+	region_file = err ? ERR_PTR(err) :
+		mshare_new_file(inode, name.name.name,
+				file->f_mode & FMODE_WRITE ? O_RDWR : O_RDONLY);
+	if (IS_ERR(region_file))
+		iput(inode);
+	else
+		region_file->f_path.dentry->d_fsdata = path;
+out:
+	release_dentry_name_snapshot(&name);
+	if (IS_ERR(region_file)) {
+		path_put(path);
+		kfree(path);
+	}
+	return region_file;
+}

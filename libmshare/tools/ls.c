@@ -30,7 +30,7 @@ static const struct column columns[] = {
 	[MAPPED] = { "MAPPED", "bytes of these", false, NUMBER },
 	[SWAPPED] = { "SWAPPED", "bytes in swap space", false, NUMBER },
 	[FAULTS] = { "FAULTS", "page faults", false, NUMBER },
-	[STATE] = { "STATE", "live, owned (dies with its creator) or dead", false, 0, SCOLS_JSON_STRING },
+	[STATE] = { "STATE", "live, owned (dies with its creator), file or dead", false, 0, SCOLS_JSON_STRING },
 };
 
 static int by_pid(const void *a, const void *b)
@@ -96,7 +96,8 @@ static void add(struct table *t, const struct region *r)
 	set_size(t, line, SWAPPED, r->st.swapped);
 	set_number(t, line, FAULTS, r->st.faults);
 	set_text(t, line, STATE, text("%s", r->st.flags & MSHARE_STAT_DEAD ? "dead" :
-					    r->st.flags & MSHARE_STAT_OWNED ? "owned" : "live"));
+					    r->st.flags & MSHARE_STAT_OWNED ? "owned" :
+					    r->st.flags & MSHARE_STAT_FILE ? "file" : "live"));
 }
 
 int do_ls(int argc, char **argv)

@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -33,13 +34,14 @@
 
 enum op {
 	LOAD, STORE, MAP, MAP_FIXED_OBJ, MAP_HUGE, UNMAP, PROTECT, ADVISE, ATTACH, DETACH, FORK, VM_READ,
-	VM_WRITE, READ_INTO, VMSPLICE, STAT, WALK, TRUNCATE, OTHER_CALLS, OPS
+	VM_WRITE, READ_INTO, VMSPLICE, STAT, WALK, TRUNCATE, OTHER_CALLS,
+	FILE_ATTACH, FILE_GROW, FILE_CHANGE, FILE_UNLINK, FILE_CGROUP, OPS
 };
 
 static const char *const op_names[OPS] = {
 	"load", "store", "map", "map_fixed", "map_huge", "unmap", "protect", "advise", "attach",
 	"detach", "fork", "vm_read", "vm_write", "read_into", "vmsplice", "stat", "walk", "truncate",
-	"other_calls",
+	"other_calls", "file_attach", "file_grow", "file_change", "file_unlink", "file_cgroup",
 };
 
 /* How often, in relation to each other. */
@@ -47,7 +49,8 @@ static const int weights[OPS] = {
 	[LOAD] = 60, [STORE] = 40, [MAP] = 15, [MAP_FIXED_OBJ] = 10, [MAP_HUGE] = 2, [UNMAP] = 12,
 	[PROTECT] = 12, [ADVISE] = 15, [ATTACH] = 4, [DETACH] = 3, [FORK] = 2, [VM_READ] = 8,
 	[VM_WRITE] = 8, [READ_INTO] = 8, [VMSPLICE] = 4, [STAT] = 3, [WALK] = 1, [TRUNCATE] = 2,
-	[OTHER_CALLS] = 4,
+	[OTHER_CALLS] = 4, [FILE_ATTACH] = 5, [FILE_GROW] = 3, [FILE_CHANGE] = 2,
+	[FILE_UNLINK] = 1, [FILE_CGROUP] = 1,
 };
 
 static struct shared {
@@ -58,7 +61,7 @@ static struct shared {
 	uint64_t done[OPS], worked[OPS];
 } *shared;
 
-static int region_fd[REGIONS], file_fd[REGIONS], huge_fd[REGIONS];
+static int region_fd[REGIONS], file_fd[REGIONS], reader_fd[REGIONS], huge_fd[REGIONS];
 
 struct attachment {
 	char *addr;
@@ -81,6 +84,8 @@ static void check(int r, uint64_t offset, uint64_t value)
 		shared->bad_value = value;
 	}
 }
+
+static bool step(enum op op);
 
 static sigjmp_buf env;
 
@@ -249,7 +254,112 @@ static bool other_calls(struct attachment *a)
 	}
 }
 
-static bool step(enum op op);
+/* The region of a file, as a reader or as a writer. */
+static int open_file(int r, bool read_only)
+{
+	uint64_t length = rnd(3) ? 0 : rnd(2 * FILE_SIZE);
+
+	/* A writer comes seldom, so that there are readers who see one come. */
+	return mshare_open(read_only ? reader_fd[r] : file_fd[r], length, 0);
+}
+
+/* The words of a file are where they are in the region where it is an object. */
+static bool file_attach(int r)
+{
+	bool read_only = rnd(4);
+	int fd = open_file(r, read_only);
+	char *addr;
+
+	if (fd < 0)
+		return false;
+	addr = n_attachments == 8 ? MAP_FAILED :
+	       mshare_attach(fd, NULL, read_only ? MSHARE_ATTACH_RDONLY : 0);
+	close(fd);
+	if (addr == MAP_FAILED)
+		return false;
+	attachments[n_attachments++] = (struct attachment){ addr, r, read_only };
+	return true;
+}
+
+/* What is refused to everybody, and advice. */
+static bool file_change(int r)
+{
+	int fd = open_file(r, false);
+	uint64_t offset, length;
+	bool ok;
+
+	if (fd < 0)
+		return false;
+	place(&offset, &length);
+	switch (rnd(4)) {
+	case 0:
+		ok = mshare_unmap(fd, offset, length, 0) == -1;
+		break;
+	case 1:
+		ok = ftruncate(fd, offset) == -1;
+		break;
+	case 2:
+		ok = map_anon(fd, offset, length, RW) == -1;
+		break;
+	default:
+		ok = !mshare_advise(fd, offset, length, rnd_advice(), 0);
+	}
+	close(fd);
+	return ok;
+}
+
+/* A file that is gone while its region is there. */
+static bool file_unlink(int r)
+{
+	struct mshare_region region;
+	char path[] = "/tmp/stress.XXXXXX";
+	int file = mkstemp(path);
+	bool ok;
+
+	if (file < 0)
+		return false;
+	ok = !ftruncate(file, FILE_SIZE) && !mshare_region_open(&region, file, 0, 0);
+	unlink(path);
+	close(file);
+	if (!ok)
+		return false;
+	if (!sigsetjmp(env, 1)) {
+		volatile uint64_t *word = (uint64_t *)region.addr + rnd(FILE_SIZE / 8);
+		uint64_t offset = (char *)word - (char *)region.addr;
+
+		check(r, offset, *word);
+		*word = tag(r, offset);
+		check(r, offset, *word);
+		if (!*word)
+			__sync_fetch_and_add(&shared->bad, 1);
+	}
+	return !mshare_region_close(&region);
+}
+
+/* A region whose cgroup is removed while somebody has it. */
+static bool file_cgroup(int r)
+{
+	char dir[64];
+	pid_t pid = fork();
+	int status, i;
+
+	if (pid < 0)
+		return false;
+	if (!pid) {
+		bool ok = cgroup_make(dir, sizeof(dir)) &&
+			  write_text(cgroup_file(dir, "cgroup.procs"), "0");
+
+		n_attachments = 0;
+		ok = ok && file_attach(r);
+		/* Also if it failed: nothing may be left. */
+		write_text("/sys/fs/cgroup/cgroup.procs", "0");
+		rmdir(dir);
+		for (i = 0; ok && i < 20; i++)
+			step(rnd(STORE + 1));
+		_exit(!ok);
+	}
+	return waitpid(pid, &status, 0) == pid && !status;
+}
 
 static bool fork_child(void)
 {
@@ -336,6 +446,21 @@ static bool step(enum op op)
 					  rnd(FILE_SIZE / PAGE) * PAGE, (1 + rnd(64)) * PAGE);
 		return !ftruncate(file_fd[r], rnd(FILE_SIZE / PAGE) * PAGE) &&
 		       !ftruncate(file_fd[r], FILE_SIZE);
+	case FILE_ATTACH:
+		return file_attach(r);
+	case FILE_GROW: {
+		int fd = mshare_open(rnd(2) ? reader_fd[r] : file_fd[r], rnd(SPAN), 0);
+
+		if (fd >= 0)
+			close(fd);
+		return fd >= 0;
+	}
+	case FILE_CHANGE:
+		return file_change(r);
+	case FILE_UNLINK:
+		return file_unlink(r);
+	case FILE_CGROUP:
+		return file_cgroup(r);
 	default:
 		return other_calls(a);
 	}
@@ -390,11 +515,16 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	shared = mmap(NULL, sizeof(*shared), RW, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	write_text("/sys/kernel/mm/transparent_hugepage/shmem_enabled", "advise");
+	mkdir("/tmp", 0777);
 	for (i = 0; i < REGIONS; i++) {
+		char path[64];
+
 		region_fd[i] = region(GIB);
 		file_fd[i] = memfd(FILE_SIZE, 0);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", file_fd[i]);
+		reader_fd[i] = open(path, O_RDONLY | O_CLOEXEC);
 		huge_fd[i] = huge_pages(HUGE, (i + 1) * 8) ? memfd(FILE_SIZE, MFD_HUGETLB) : -1;
-		if (region_fd[i] < 0 || file_fd[i] < 0) {
+		if (region_fd[i] < 0 || file_fd[i] < 0 || reader_fd[i] < 0) {
 			printf("not ok 1 stress # cannot make the regions\n");
 			return 1;
 		}

@@ -51,7 +51,9 @@ static char *attached_at(int fd)
 
 /*
  * A program that is no relative: this one once more, which opens the file of its
- * environment and says which region that has, and what it read there.
+ * environment and says which region that has.  Its mode is what it does there: it reads
+ * all of the content with seed 1 (r), also as one who could write (w), or it loads from
+ * (l) or stores to (s) each page.
  */
 struct answer {
 	uint64_t id;
@@ -64,17 +66,29 @@ static void __attribute__((constructor)) other_program(void)
 	const char *path = getenv("FILE_TEST_PATH");
 	struct mshare_region r;
 	struct answer a = {};
-	int file;
+	uint64_t length, i;
+	int file, mode;
 
 	if (!path)
 		return;
-	file = open(path, *getenv("FILE_TEST_MODE") == 'r' ? O_RDONLY : O_RDWR);
+	mode = *getenv("FILE_TEST_MODE");
+	length = strtoull(getenv("FILE_TEST_LENGTH"), NULL, 0);
+	file = open(path, mode == 'r' || mode == 'l' ? O_RDONLY : O_RDWR);
 	if (mshare_region_open(&r, file, 0, 0))
 		_exit(1);
 	close(file);
 	a.id = id_of(r.fd);
 	a.faults = stat_of(r.fd).faults;
-	a.wrong = wrong(r.addr, strtoull(getenv("FILE_TEST_LENGTH"), NULL, 0), 1);
+	for (i = 0; i < length; i += PAGE) {
+		volatile char *byte = (char *)r.addr + i;
+
+		if (mode == 's')
+			*byte = 0;
+		else if (mode == 'l' && *byte)
+			a.wrong++;
+	}
+	if (mode == 'r' || mode == 'w')
+		a.wrong = wrong(r.addr, length, 1);
 	a.faults = stat_of(r.fd).faults - a.faults;
 	if (write(1, &a, sizeof(a)) != sizeof(a) || close(1))
 		_exit(2);
@@ -1069,6 +1083,32 @@ TEST_F(file, whoever_finds_it_is_not_refused_for_the_limit)
 	write_number(SYS "max_regions_per_user", old);
 }
 
+TEST_F(file, one_that_goes_leaves_room_in_the_limit)
+{
+	long long old = read_number(SYS "max_regions_per_user"), i;
+	pid_t pid[4];
+
+	ASSERT_TRUE(write_number(SYS "max_regions_per_user", 1));
+	for (i = 0; i < 4; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i]) {
+			int n, fd;
+
+			CHILD_CHECK(!setuid(1000));
+			for (n = 0; n < 500; n++) {
+				fd = mshare_open(self->reader, 0, 0);
+				CHILD_CHECK(fd >= 0);
+				close(fd);
+			}
+			_exit(0);
+		}
+	}
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(0, wait_for(pid[i]));
+	write_number(SYS "max_regions_per_user", old);
+}
+
 TEST_F(file, whoever_is_killed_in_the_middle_leaves_it_whole)
 {
 	int fd = mshare_open(self->reader, 0, 0), round;
@@ -1275,24 +1315,18 @@ TEST_F(file, a_full_file_system_is_SIGBUS)
 
 /* What it saves */
 
-TEST_F(file, many_programs_have_the_page_tables_and_faults_of_one)
+static void many_programs(struct __test_metadata *_metadata, const char *path, const char *mode,
+			  uint64_t size)
 {
-	enum { N = 32 };
-	const uint64_t size = 32 * MIB;
+	enum { N = 64 };
 	int answers[N], hold[N], i;
 	uint64_t first = 0, faults = 0;
 	long long one = 0, all;
 	struct answer a;
 	pid_t pid[N];
-	char *p;
 
-	ASSERT_OK(ftruncate(self->file, size));
-	p = mmap(NULL, size, RW, MAP_SHARED, self->file, 0);
-	ASSERT_NE(MAP_FAILED, p);
-	fill(p, size, 1);
-	munmap(p, size);
 	for (i = 0; i < N; i++) {
-		pid[i] = start_program(self->path, i & 1 ? "w" : "r", size, &answers[i], &hold[i]);
+		pid[i] = start_program(path, mode, size, &answers[i], &hold[i]);
 		ASSERT_EQ(sizeof(a), read(answers[i], &a, sizeof(a)));
 		EXPECT_EQ(0, a.wrong);
 		if (!i) {
@@ -1305,13 +1339,28 @@ TEST_F(file, many_programs_have_the_page_tables_and_faults_of_one)
 	all = sys_mshare("pgtable_bytes");
 	TH_LOG("faults of the first %llu, of %d others %llu; page tables %lld, then %lld",
 	       (unsigned long long)first, N - 1, (unsigned long long)faults, one, all);
+	/* A fault maps no more than 16 pages. */
 	EXPECT_LE(size / PAGE / 16, first);
 	EXPECT_GE(64, faults);
+	EXPECT_LE(size / PAGE * 8, one);
 	EXPECT_LE(all * 100, one * 102);
 	for (i = 0; i < N; i++) {
 		close(hold[i]);
 		EXPECT_EQ(0, wait_for(pid[i]));
 	}
+}
+
+TEST_F(file, many_programs_have_the_page_tables_and_faults_of_one)
+{
+	/* A GiB, where there is one. */
+	uint64_t size = meminfo("MemAvailable:") * KIB > 2 * GIB ? GIB : 64 * MIB;
+
+	ASSERT_OK(ftruncate(self->file, 0));
+	ASSERT_OK(mount(NULL, self->dir, NULL, MS_REMOUNT, "size=90%"));
+	ASSERT_OK(fallocate(self->file, 0, 0, size));
+	many_programs(_metadata, self->path, "l", size);
+	EXPECT_TRUE(sys_mshare_becomes("regions", self->regions));
+	many_programs(_metadata, self->path, "s", size);
 }
 
 TEST_HARNESS_MAIN

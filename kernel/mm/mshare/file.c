@@ -12,6 +12,7 @@
 #include <linux/hugetlb.h>
 #include <linux/mman.h>
 #include <linux/namei.h>
+#include <linux/sched/user.h>
 #include <linux/security.h>
 #include <linux/user_namespace.h>
 #include <trace/events/mshare.h>
@@ -105,6 +106,11 @@ static struct inode *mshare_get_inode(struct inode *real, const char *name)
  */
 void mshare_forget_file(struct inode *inode)
 {
+	const struct mshare_region *region = inode->i_private;
+
+	/* First, so that it leaves room for the next one in the limit. */
+	if (region->id)
+		atomic_long_dec(&region->user->mshare_regions);
 	remove_inode_hash(inode);
 	spin_lock(&inode->i_lock);
 	/* As in evict(), for __wait_on_freeing_inode(). */

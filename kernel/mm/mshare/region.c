@@ -385,7 +385,8 @@ static void mshare_evict_inode(struct inode *inode)
 	mmput(region->mm);
 	if (region->id) {
 		xa_erase(&mshare_regions, region->id);
-		atomic_long_dec(&region->user->mshare_regions);
+		if (!mshare_is_sealed(region))
+			atomic_long_dec(&region->user->mshare_regions);
 	}
 	queue_rcu_work(mshare_wq, &region->drop);
 }

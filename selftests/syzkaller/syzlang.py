@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The part of syzkaller's description language, and of its programs, that is used here.
+"""Reads the part of syzkaller's description and program languages that is used here.
 
-Strict: what is not understood is an error, with its line.
+The parser is strict: anything that it does not understand is an error, with its line.
 """
 import re
 from collections import namedtuple

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * Tests of the library that run on any kernel: without the system calls, behind
- * filters, and with a make-believe kernel in a SIGSYS handler, which fails where
- * a real one hardly can.  A line for each case and their number; 'host_test
- * valgrind' leaves out those that valgrind cannot run.
+ * filters, and with a simulated kernel in a SIGSYS handler, which fails where a
+ * real kernel hardly can.  Prints a line for each case and the number of cases.
+ * 'host_test valgrind' leaves out the cases that valgrind cannot run.
  */
 #define _GNU_SOURCE
 #include <mshare.h>
@@ -104,7 +104,7 @@ static void filter(unsigned int action)
 	CHECK(!prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog));
 }
 
-/* The make-believe kernel: what each call answers, instead of what it does. */
+/* The simulated kernel: what each call answers, instead of what it does. */
 static struct {
 	long answer[9];		/* unless 0 */
 	int calls[9];

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Shares a region with a process that can read it, but not write. */
+/* Shares a region with a process that can only read it. */
 #include <err.h>
 #include <errno.h>
 #include <mshare.h>

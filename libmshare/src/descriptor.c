@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Descriptors of regions: handed over, and opened once more. */
+/* Passes descriptors of regions to other processes, and reopens them. */
 #include "lib.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What every source of the library includes first. */
+/* Every source file of the library includes this header first. */
 #ifndef LIBMSHARE_LIB_H
 #define LIBMSHARE_LIB_H
 

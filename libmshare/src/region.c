@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Regions that are made, attached and given up in one call. */
+/* Creates, attaches and closes regions in one call. */
 #include "lib.h"
 
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* The nine system calls. */
+/* The wrappers of the nine system calls. */
 #include "lib.h"
 
 int mshare_create(const char *name, unsigned int flags)

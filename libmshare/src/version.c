@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* Which level of the ABI the kernel has, if any. */
+/* Determines the level of the ABI that the kernel has, if any. */
 #include "lib.h"
 
 #include <limits.h>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* mshare - look at regions, and run programs whose shared memory is one */
+/* mshare - inspects regions, and runs programs with their shared memory in regions */
 #include "tools.h"
 
 #include <err.h>

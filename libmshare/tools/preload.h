@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What mshare run tells the library that it preloads. */
+/* Settings that mshare run passes to the library that it preloads. */
 #ifndef MSHARE_PRELOAD_H
 #define MSHARE_PRELOAD_H
 

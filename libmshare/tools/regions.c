@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Which regions there are, as far as /proc shows them.  A region is known by the
- * number of its inode, which both its descriptors and its attachments have.
+ * Finds the regions of the machine, as far as /proc shows them.  A region is
+ * identified by its inode number, which its descriptors and attachments share.
  */
 #include "tools.h"
 

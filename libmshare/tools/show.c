@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* mshare show - a region, what is in it and who has it */
+/* mshare show - a region, its contents and its users */
 #include "table.h"
 
 #include <ctype.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* The table that a subcommand prints, and the options that choose how. */
+/* The table that a subcommand prints, and the options that select its form. */
 #ifndef MSHARE_TABLE_H
 #define MSHARE_TABLE_H
 

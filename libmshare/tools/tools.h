@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the parts of the command mshare share. */
+/* Declarations that the parts of the mshare command share. */
 #ifndef MSHARE_TOOLS_H
 #define MSHARE_TOOLS_H
 

@@ -2,8 +2,8 @@
 /*
  * mshare - page tables shared between processes
  *
- * A region has page tables of its own; processes attach it and use them
- * together.  Every offset and length here is in bytes.
+ * A region has page tables of its own.  Processes attach the region and use
+ * these tables together.  All offsets and lengths here are in bytes.
  */
 #ifndef _UAPI_LINUX_MSHARE_H
 #define _UAPI_LINUX_MSHARE_H
@@ -30,30 +30,30 @@
  * DOC: Flags of mshare_create(), of which mshare_open() has MSHARE_CLOEXEC
  *
  * MSHARE_OWNED
- *	The region dies with the process that creates it.
+ *	The region ends with the process that creates it.
  * MSHARE_QUERY_ABI
  *	Return the level of this ABI and create nothing.  The name must be
- *	NULL and no other flag may be given.
+ *	NULL, and no other flag may be set.
  * MSHARE_CLOEXEC
  *	Set the close-on-exec flag on the new file descriptor.
  */
 #define MSHARE_OWNED			0x00000001U
 #define MSHARE_QUERY_ABI		0x00000002U
-/* O_CLOEXEC, whose header and that of the C library exclude each other */
+/* O_CLOEXEC; its header and that of the C library cannot be used together */
 #define MSHARE_CLOEXEC			0x00080000U
 
-/* What MSHARE_QUERY_ABI answers; 1 if there is no mshare_open(). */
+/* The level that MSHARE_QUERY_ABI returns; 1 without mshare_open(). */
 #define MSHARE_ABI_LEVEL		2
 
-/* The longest name of a region in bytes, without the final NUL. */
+/* The maximum length of a region's name in bytes, without the final NUL. */
 #define MSHARE_NAME_MAX			248
 
 /**
  * DOC: Flags of mshare_attach()
  *
  * MSHARE_ATTACH_RDONLY
- *	Nothing can be written through this attachment, neither by the process
- *	nor by the kernel on its behalf.
+ *	Neither the process nor the kernel on its behalf can write through this
+ *	attachment.
  * MSHARE_ATTACH_EXEC
  *	Instructions can be fetched through this attachment.
  * MSHARE_ATTACH_DONTFORK
@@ -63,18 +63,18 @@
 #define MSHARE_ATTACH_EXEC		0x00000002U
 #define MSHARE_ATTACH_DONTFORK		0x00000004U
 
-/* As &mshare_map_args.offset: let the kernel choose a free offset. */
+/* Value of &mshare_map_args.offset: the kernel chooses a free offset. */
 #define MSHARE_ANY_OFFSET		(~0ULL)
 
 /* Size of the first published struct mshare_map_args. */
 #define MSHARE_MAP_ARGS_SIZE_VER0	40
 
 /**
- * struct mshare_map_args - What mshare_map() is to map.
+ * struct mshare_map_args - The object that mshare_map() maps.
  *
- * @offset: Where in the region, a multiple of 4096 (of the huge page size for
+ * @offset: Offset in the region, a multiple of 4096 (of the huge page size for
  *	huge pages), or %MSHARE_ANY_OFFSET.
- * @length: How many bytes, not 0; rounded up to a multiple of 4096 (of the
+ * @length: Length in bytes, not 0; rounded up to a multiple of 4096 (of the
  *	huge page size for huge pages).
  * @prot: PROT_READ, PROT_WRITE, PROT_EXEC or PROT_NONE, as for mmap(2).
  * @flags: MAP_SHARED or MAP_SHARED_VALIDATE, with any of MAP_ANONYMOUS,
@@ -82,8 +82,8 @@
  *	MAP_FIXED.
  * @fd: The file to map, -1 with MAP_ANONYMOUS.
  * @reserved: Must be 0.
- * @fd_offset: Where in the file, a multiple of 4096 (of the huge page size for
- *	huge pages); 0 with MAP_ANONYMOUS.
+ * @fd_offset: Offset in the file, a multiple of 4096 (of the huge page size
+ *	for huge pages); 0 with MAP_ANONYMOUS.
  *
  * This structure can grow in future levels of the ABI.
  */
@@ -115,14 +115,15 @@ struct mshare_map_args {
 #define MSHARE_STAT_FILE		0x4ULL
 
 /**
- * struct mshare_stat - What mshare_stat() tells about a region.
+ * struct mshare_stat - The information that mshare_stat() returns.
  *
- * @id: Number of the region, never used twice until the next boot.
- * @size: Size of the region in bytes, as set by ftruncate(2); of a file's the largest
- *	that was asked for.
- * @align: Bytes of one slot: attachments start at and span multiples of it.
- * @base: Address at which an attach without an address is tried first, 0 as
- *	long as the size was never set.
+ * @id: Number of the region, not used again until the next boot.
+ * @size: Size of the region in bytes, as set by ftruncate(2); for the region of a
+ *	file, the largest length that was asked for.
+ * @align: Bytes of one slot: attachments start at multiples of it and span
+ *	multiples of it.
+ * @base: Address that an attach without an address tries first; 0 until the
+ *	size is set for the first time.
  * @attachments: Number of attachments in all processes.
  * @objects: Number of objects (VMAs of the region).
  * @mapped: Bytes that the objects span.
@@ -130,8 +131,8 @@ struct mshare_map_args {
  *	included.
  * @swapped: Bytes of swap used by the shared memory behind the objects.
  * @pgtable_bytes: Bytes of the region's page tables.
- * @faults: Page faults in attachments served so far; populating and the
- *	kernel's own accesses without a page fault do not count.
+ * @faults: Page faults in attachments that have been served; populating and
+ *	the kernel's own accesses without a page fault do not count.
  * @flags: %MSHARE_STAT_OWNED, %MSHARE_STAT_DEAD, %MSHARE_STAT_FILE.
  *
  * This structure can grow in future levels of the ABI.

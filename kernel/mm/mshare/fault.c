@@ -177,6 +177,9 @@ struct vm_area_struct *__mshare_lock_vma(struct mm_struct *mm, unsigned long add
 {
 	struct vm_area_struct *vma;
 
+	/* Normally attachments are there, and nothing else is. */
+	if (address < MSHARE_WINDOW_START || address >= MSHARE_WINDOW_END)
+		return lock_vma_under_rcu(mm, address);
 	rcu_read_lock();
 	vma = arch_mshare_vma_at(mm, address);
 	if (vma && !mshare_lock_found(vma, address))

@@ -9,5 +9,9 @@
 #define PRELOAD_MIN	"MSHARE_RUN_MIN"
 /* If set: say what is done, on standard error. */
 #define PRELOAD_VERBOSE	"MSHARE_RUN_VERBOSE"
+/* If set: MAP_32BIT is a hint. */
+#define PRELOAD_ANYWHERE	"MSHARE_RUN_ANYWHERE"
+/* So many filters of system calls are known to let those of regions pass. */
+#define PRELOAD_FILTERS	"MSHARE_RUN_FILTERS"
 
 #endif /* MSHARE_PRELOAD_H */

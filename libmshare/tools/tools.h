@@ -71,6 +71,9 @@ __attribute__((format(printf, 1, 2))) char *text(const char *format, ...);
 
 /* Ends the program unless the kernel has mshare. */
 void need_kernel(void);
+/* Why no library can be preloaded into that program, as the end of a sentence, or NULL. */
+const char *why_not_program(const char *name);
+
 /* The options that each subcommand has; they do not return. */
 _Noreturn void show_version(void);
 _Noreturn void try_help(const char *command);

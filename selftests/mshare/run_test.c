@@ -7,14 +7,17 @@
 #include "kselftest_harness.h"
 #include "mst.h"
 
+#include <dlfcn.h>
 #include <libgen.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
+#include <linux/mempolicy.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
 #include <spawn.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 
@@ -58,9 +61,22 @@ static int descriptors(void)
 	return n;
 }
 
+/* A system call that no library sees. */
+static long raw(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 asm("r10") = d;
+	register long r8 asm("r8") = e;
+	register long r9 asm("r9") = f;
+	long ret;
+
+	asm volatile("syscall" : "=a" (ret) : "a" (nr), "D" (a), "S" (b), "d" (c), "r" (r10), "r" (r8), "r" (r9)
+		     : "rcx", "r11", "memory");
+	return ret;
+}
+
 static void *ordinary(uint64_t length)
 {
-	return (void *)syscall(SYS_mmap, NULL, length, RW, ANON, -1, 0);
+	return (void *)raw(SYS_mmap, 0, length, RW, ANON, -1, 0);
 }
 
 FIXTURE(run) {
@@ -393,6 +409,113 @@ TEST_F(run, msync)
 	EXPECT_ERR(EINVAL, msync(self->addr + 1, PART, MS_SYNC));
 }
 
+/* The first node of the policy at an address, or -1; a policy of another mode is -2. */
+static int bound_to(const void *addr, bool seen)
+{
+	unsigned long nodes[16] = { 0 };
+	int mode = -1, i;
+
+	if (seen ? syscall(SYS_get_mempolicy, &mode, nodes, 8 * sizeof(nodes), addr, MPOL_F_ADDR) :
+		   raw(SYS_get_mempolicy, (long)&mode, (long)nodes, 8 * sizeof(nodes), (long)addr, MPOL_F_ADDR, 0))
+		return -3;
+	if (mode == MPOL_DEFAULT)
+		return -1;
+	for (i = 0; mode == MPOL_BIND && i < 8 * sizeof(nodes); i++)
+		if (nodes[i / 64] & 1UL << i % 64)
+			return i;
+	return -2;
+}
+
+TEST_F(run, policies_are_for_everyone)
+{
+	const unsigned long nodes[16] = { 1 };
+	char *addr = self->addr;
+
+	EXPECT_EQ(-1, bound_to(addr, true));
+	IN_CHILD({
+		CHILD_CHECK(!syscall(SYS_mbind, addr + PART, PART, MPOL_BIND, nodes, 8 * sizeof(nodes), 0));
+		CHILD_CHECK(!syscall(__NR_set_mempolicy_home_node, addr + PART, PART, 0, 0));
+		CHILD_CHECK(is_region(addr) == variant->region);
+		CHILD_CHECK(bound_to(addr + PART, true) == 0 && bound_to(addr + 2 * PART - 1, true) == 0);
+		CHILD_CHECK(bound_to(addr + PART - 1, true) == -1 && bound_to(addr + 2 * PART, true) == -1);
+	});
+	EXPECT_EQ(0, bound_to(addr + PART, true));
+	EXPECT_EQ(-1, bound_to(addr, true));
+	EXPECT_EQ(-1, syscall(SYS_mbind, addr + 1, PART, MPOL_BIND, nodes, 8 * sizeof(nodes), 0));
+	EXPECT_ERR(EINVAL, syscall(SYS_mbind, addr, PART, 1234, nodes, 8 * sizeof(nodes), 0));
+	/* They go along, whether the mappings of the shadow are one or several. */
+	IN_CHILD({
+		CHILD_CHECK(!syscall(SYS_mbind, addr + 2 * PART, PART, MPOL_BIND, nodes, 8 * sizeof(nodes), 0));
+		CHILD_CHECK(!mprotect(addr, PAGE, PROT_READ));
+		CHILD_CHECK(!is_region(addr) && !wrong(addr, LENGTH, 1));
+		CHILD_CHECK(bound_to(addr + PART, false) == 0 && bound_to(addr + 2 * PART, false) == 0);
+		CHILD_CHECK(bound_to(addr, false) == -1 && bound_to(addr + 3 * PART, false) == -1);
+		CHILD_CHECK(!munmap(addr, LENGTH));
+		CHILD_CHECK(!strstr(slurp("/proc/self/maps"), "memfd:"));
+	});
+	/* Of two that it takes for the same the kernel sets none. */
+	EXPECT_OK(syscall(SYS_mbind, addr, LENGTH, MPOL_BIND, nodes, 8 * sizeof(nodes), 0));
+	EXPECT_OK(syscall(SYS_mbind, addr, LENGTH, MPOL_DEFAULT, NULL, 0, 0));
+	EXPECT_EQ(-1, bound_to(addr + PART, true));
+	/* A range that goes beyond. */
+	IN_CHILD({
+		if (variant->region) {
+			CHILD_CHECK(syscall(SYS_mbind, addr, LENGTH + PAGE, MPOL_BIND, nodes, 8 * sizeof(nodes), 0) == -1);
+			CHILD_CHECK(errno == EFAULT);
+		}
+	});
+}
+
+/* Pages are where they were asked to be, as far as there are nodes. */
+TEST_F(run, pages_are_where_a_policy_wants_them)
+{
+	const int n = PART / PAGE, nodes = !access("/sys/devices/system/node/node1", F_OK) ? 2 : 1;
+	const unsigned long mask[16] = { nodes == 2 ? 3 : 1 };
+	int *status = calloc(n, sizeof(int)), on[2] = { 0 }, i, node;
+	void **page = calloc(n, sizeof(void *));
+	char *addr = variant->region ? mmap(NULL, LENGTH, RW, ANON, -1, 0) : ordinary(LENGTH);
+
+	ASSERT_EQ(variant->region, is_region(addr));
+	ASSERT_OK(syscall(SYS_mbind, addr, PART, MPOL_INTERLEAVE, mask, 8 * sizeof(mask), 0));
+	fill(addr, PART, 1);
+	for (i = 0; i < n; i++)
+		page[i] = addr + i * PAGE;
+	ASSERT_OK(syscall(SYS_move_pages, 0, n, page, NULL, status, 0));
+	for (i = 0; i < n; i++) {
+		ASSERT_TRUE(status[i] == 0 || status[i] == 1);
+		on[status[i]]++;
+	}
+	EXPECT_EQ(n / nodes, on[0]);
+	EXPECT_EQ(n - n / nodes, on[1]);
+	ASSERT_OK(syscall(SYS_get_mempolicy, &node, NULL, 0, addr + PAGE, MPOL_F_NODE | MPOL_F_ADDR));
+	EXPECT_EQ(status[1], node);
+	EXPECT_OK(munmap(addr, LENGTH));
+	free(status);
+	free(page);
+}
+
+TEST_F(run, shmat_over_it)
+{
+	int id = shmget(IPC_PRIVATE, PART, 0600 | IPC_CREAT);
+	char *addr = self->addr;
+
+	ASSERT_LE(0, id);
+	IN_CHILD({
+		CHILD_CHECK(shmat(id, addr + PART, SHM_REMAP) == addr + PART);
+		CHILD_CHECK(addr[PART] == 0 && addr[2 * PART - 1] == 0 && store(addr, 7));
+	});
+	EXPECT_OK(shmctl(id, IPC_RMID, NULL));
+	EXPECT_ERR(EINVAL, shmat(id, NULL, 0));
+}
+
+TEST_F(run, remap_file_pages)
+{
+	IN_CHILD({
+		CHILD_CHECK(!remap_file_pages(self->addr, PAGE, 0, PART / PAGE, 0));
+		CHILD_CHECK(!memcmp(self->addr, self->addr + PART, PAGE));
+	});
+}
+
 /* What becomes of our system calls from now on. */
 static bool filter(unsigned int answer)
 {
@@ -430,13 +553,75 @@ TEST_F(run, a_filter_that_comes_later)
 	});
 }
 
+static bool served(uint64_t length, int prot, int flags, int fd, void *hint);
+
+/* In each way that there is to install one; the last is not seen. */
+static bool filter_that_kills(int way)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 500, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog prog = { .len = sizeof(code) / sizeof(code[0]), .filter = code };
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return false;
+	switch (way) {
+	case 0:
+		return !prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog);
+	case 1:
+		return !syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog);
+	case 2:
+		return !syscall(SYS_prctl, PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog, 0, 0);
+	default:
+		return !raw(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, (long)&prog, 0, 0, 0);
+	}
+}
+
 TEST(a_filter_that_kills)
 {
-	/* Programs that have no such memory do not notice. */
+	int way;
+
+	for (way = 0; way < 4; way++)
+		IN_CHILD({
+			CHILD_CHECK(filter_that_kills(way));
+			CHILD_CHECK(!served(LENGTH, RW, ANON, -1, NULL));
+		});
+	/* Of a program that inherits it, too. */
 	IN_CHILD({
-		CHILD_CHECK(filter(SECCOMP_RET_KILL_PROCESS));
-		execl("/bin/true", "true", NULL);
+		CHILD_CHECK(filter_that_kills(3));
+		CHILD_CHECK(freopen("/dev/null", "w", stdout));
+		execl("/proc/self/exe", "run_test", "-t", "memory_can_be_had", NULL);
 		_exit(1);
+	});
+}
+
+/* What the one before runs under its filter. */
+TEST(memory_can_be_had)
+{
+	char *addr = mmap(NULL, LENGTH, RW, ANON, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, addr);
+	fill(addr, LENGTH, 1);
+	EXPECT_OK(munmap(addr, LENGTH));
+}
+
+TEST_F(run, a_filter_that_kills_later)
+{
+	char *addr = self->addr;
+
+	IN_CHILD({
+		CHILD_CHECK(filter_that_kills(3));
+		CHILD_CHECK(!madvise(addr, PART, MADV_WILLNEED));
+		CHILD_CHECK(!madvise(addr, PART, MADV_POPULATE_WRITE));
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+	});
+	IN_CHILD({
+		CHILD_CHECK(filter_that_kills(0));
+		CHILD_CHECK(!munmap(addr, LENGTH));
+		CHILD_CHECK(try_load(addr) == FAULT_MAPERR);
 	});
 }
 
@@ -493,12 +678,195 @@ TEST(what_is_served)
 	EXPECT_FALSE(served(LENGTH, PROT_READ, ANON, -1, NULL));
 	EXPECT_FALSE(served(LENGTH, PROT_NONE, ANON, -1, NULL));
 	EXPECT_FALSE(served(LENGTH, RW | PROT_EXEC, ANON, -1, NULL));
-	EXPECT_FALSE(served(LENGTH, RW, ANON, -1, hint));
+	EXPECT_TRUE(served(LENGTH, RW, ANON, -1, hint));
+	EXPECT_FALSE(served(LENGTH, RW, ANON | MAP_FIXED, -1, hint));
+	EXPECT_FALSE(served(LENGTH, RW, ANON | MAP_FIXED_NOREPLACE, -1, hint));
 	EXPECT_FALSE(served(LENGTH, RW, ANON | MAP_LOCKED, -1, NULL));
 	EXPECT_FALSE(served(LENGTH, RW, ANON | MAP_32BIT, -1, NULL));
 	ASSERT_TRUE(huge_pages(HUGE, LENGTH / HUGE));
 	EXPECT_FALSE(served(LENGTH, RW, ANON | MAP_HUGETLB, -1, NULL));
 	ASSERT_TRUE(write_number("/proc/sys/vm/nr_hugepages", 0));
+}
+
+TEST(an_address_is_a_hint)
+{
+	char *hint = (char *)0x600000000000, *addr, *other;
+
+	addr = mmap(hint, LENGTH, RW, ANON, -1, 0);
+	ASSERT_EQ(hint, addr);
+	EXPECT_TRUE(is_region(addr));
+	/* Neither where something is, nor in the middle of a slot. */
+	other = mmap(hint, LENGTH, RW, ANON, -1, 0);
+	EXPECT_TRUE(other != MAP_FAILED && other != hint && is_region(other));
+	EXPECT_OK(munmap(other, LENGTH));
+	EXPECT_OK(munmap(addr, LENGTH));
+	addr = mmap(hint + PART, LENGTH, RW, ANON, -1, 0);
+	EXPECT_TRUE(addr != MAP_FAILED && is_region(addr));
+	EXPECT_OK(munmap(addr, LENGTH));
+}
+
+TEST(the_offset_of_no_file_means_nothing)
+{
+	char *addr = mmap(NULL, LENGTH, RW, ANON, -1, PAGE);
+
+	ASSERT_TRUE(addr != MAP_FAILED && is_region(addr));
+	EXPECT_OK(munmap(addr, LENGTH));
+	EXPECT_ERR(EINVAL, mmap(NULL, LENGTH, RW, ANON, -1, 1));
+}
+
+TEST(dev_zero_is_anonymous_memory)
+{
+	int fd = open("/dev/zero", O_RDWR), rdonly = open("/dev/zero", O_RDONLY), null = open("/dev/null", O_RDWR);
+	char *addr;
+
+	ASSERT_TRUE(fd >= 0 && rdonly >= 0 && null >= 0);
+	addr = mmap(NULL, LENGTH, RW, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	EXPECT_TRUE(is_region(addr));
+	IN_CHILD(addr[0] = 7);
+	EXPECT_EQ(7, addr[0]);
+	EXPECT_OK(munmap(addr, LENGTH));
+	EXPECT_FALSE(served(LENGTH, RW, MAP_PRIVATE, fd, NULL));
+	EXPECT_ERR(EACCES, mmap(NULL, LENGTH, RW, MAP_SHARED, rdonly, 0));
+	EXPECT_ERR(ENODEV, mmap(NULL, LENGTH, RW, MAP_SHARED, null, 0));
+	EXPECT_ERR(EBADF, mmap(NULL, LENGTH, RW, MAP_SHARED, -1, 0));
+	close(fd);
+	close(rdonly);
+	close(null);
+}
+
+TEST(syscall_is_seen)
+{
+	int file = memfd(3 * PAGE, 0);
+	char *addr, *small;
+
+	addr = (char *)syscall(SYS_mmap, NULL, LENGTH, RW, ANON, -1, 0);
+	ASSERT_TRUE(addr != MAP_FAILED && is_region(addr));
+	IN_CHILD({
+		CHILD_CHECK(!syscall(SYS_mprotect, addr, PAGE, PROT_READ));
+		CHILD_CHECK(!is_region(addr) && try_store(addr, 1) == FAULT_ACCERR);
+	});
+	IN_CHILD({
+		CHILD_CHECK(!syscall(SYS_madvise, addr, LENGTH, MADV_DONTDUMP) && is_region(addr));
+		CHILD_CHECK(!syscall(SYS_mlock, addr, PAGE) && !is_region(addr));
+	});
+	EXPECT_OK(syscall(SYS_munmap, addr, LENGTH));
+	EXPECT_EQ(FAULT_MAPERR, try_load(addr));
+	/* What is not ours passes with all of its arguments, and errors are errors. */
+	ASSERT_EQ(1, pwrite(file, "2", 1, 2 * PAGE));
+	small = (char *)syscall(SYS_mmap, NULL, PAGE, PROT_READ, MAP_SHARED, file, 2 * PAGE);
+	ASSERT_NE(MAP_FAILED, small);
+	EXPECT_EQ('2', *small);
+	EXPECT_OK(munmap(small, PAGE));
+	EXPECT_EQ(1, syscall(SYS_pwrite64, file, "3", 1, PAGE));
+	EXPECT_ERR(EBADF, syscall(SYS_close, -1));
+	EXPECT_ERR(ENOSYS, syscall(-1));
+	EXPECT_ERR(ENOSYS, syscall(100000));
+	EXPECT_EQ(getpid(), syscall(SYS_getpid));
+	close(file);
+}
+
+/* A library that finds the functions of the C library in the ways that there are. */
+FIXTURE(plugin) {
+	void *handle;
+	char *addr;
+	void *(*map)(size_t length);
+	int (*protect)(void *addr, size_t length, int prot);
+	int (*last_error)(void);
+};
+
+FIXTURE_VARIANT(plugin) {
+	bool space;
+	int flags;
+};
+
+FIXTURE_VARIANT_ADD(plugin, as_usual) { .flags = RTLD_NOW };
+FIXTURE_VARIANT_ADD(plugin, RTLD_DEEPBIND) { .flags = RTLD_NOW | RTLD_DEEPBIND };
+FIXTURE_VARIANT_ADD(plugin, lazy_RTLD_DEEPBIND) { .flags = RTLD_LAZY | RTLD_DEEPBIND };
+FIXTURE_VARIANT_ADD(plugin, dlmopen) { .space = true, .flags = RTLD_NOW };
+FIXTURE_VARIANT_ADD(plugin, lazy_dlmopen) { .space = true, .flags = RTLD_LAZY };
+
+FIXTURE_SETUP(plugin)
+{
+	char path[4096] = "";
+
+	ASSERT_LT(0, readlink("/proc/self/exe", path, sizeof(path) - 20));
+	strcat(dirname(path), "/run_plugin.so");
+	self->handle = variant->space ? dlmopen(LM_ID_NEWLM, path, variant->flags) : dlopen(path, variant->flags);
+	ASSERT_NE(NULL, self->handle) {
+		TH_LOG("%s", dlerror());
+	}
+	self->map = dlsym(self->handle, "plugin_map");
+	self->protect = dlsym(self->handle, "plugin_protect");
+	self->last_error = dlsym(self->handle, "plugin_errno");
+	ASSERT_TRUE(self->map && self->protect && self->last_error);
+	self->addr = mmap(NULL, LENGTH, RW, ANON, -1, 0);
+	ASSERT_TRUE(self->addr != MAP_FAILED && is_region(self->addr));
+}
+
+FIXTURE_TEARDOWN(plugin)
+{
+	EXPECT_OK(munmap(self->addr, LENGTH));
+	EXPECT_EQ(0, dlclose(self->handle));
+}
+
+TEST_F(plugin, what_it_maps_is_served)
+{
+	char *addr = self->map(LENGTH);
+
+	ASSERT_NE(MAP_FAILED, addr);
+	EXPECT_TRUE(is_region(addr));
+	EXPECT_OK(munmap(addr, LENGTH));
+}
+
+TEST_F(plugin, what_it_does_to_the_programs_memory_is_seen)
+{
+	IN_CHILD({
+		CHILD_CHECK(!self->protect(self->addr, PART, PROT_READ));
+		CHILD_CHECK(try_store(self->addr, 1) == FAULT_ACCERR && store(self->addr + PART, 1));
+	});
+}
+
+TEST_F(plugin, errors_are_its_own)
+{
+	errno = 1234;
+	EXPECT_EQ(-1, self->protect(self->addr + 1, PART, PROT_READ));
+	EXPECT_EQ(EINVAL, self->last_error());
+	EXPECT_EQ(variant->space ? 1234 : EINVAL, errno);
+}
+
+/* The C library may go away with its namespace. */
+TEST(errors_after_dlclose)
+{
+	char path[4096] = "";
+	void *handle;
+
+	ASSERT_LT(0, readlink("/proc/self/exe", path, sizeof(path) - 20));
+	strcat(dirname(path), "/run_plugin.so");
+	handle = dlmopen(LM_ID_NEWLM, path, RTLD_NOW);
+	ASSERT_NE(NULL, handle);
+	ASSERT_NE(NULL, dlsym(handle, "plugin_map"));
+	ASSERT_EQ(0, dlclose(handle));
+	EXPECT_ERR(EINVAL, mprotect((void *)1, PAGE, PROT_READ));
+}
+
+TEST(the_linker_finds_one_function)
+{
+	void *libc = dlopen("libc.so.6", RTLD_LAZY);
+
+	ASSERT_NE(NULL, libc);
+	EXPECT_EQ((void *)mmap, dlsym(RTLD_NEXT, "mmap"));
+	EXPECT_EQ((void *)mmap, dlsym(RTLD_DEFAULT, "mmap"));
+	EXPECT_EQ((void *)mmap, dlsym(libc, "mmap"));
+	EXPECT_EQ((void *)mmap64, dlvsym(libc, "mmap64", "GLIBC_2.2.5"));
+	EXPECT_EQ((void *)munmap, dlsym(libc, "munmap"));
+	EXPECT_EQ((void *)syscall, dlsym(libc, "syscall"));
+	EXPECT_EQ(NULL, dlsym(libc, "no_such_function"));
+	/* Next to the caller, which is here and not in the library. */
+	EXPECT_EQ((void *)getpid, dlsym(RTLD_NEXT, "getpid"));
+	/* The table can only be read, as before. */
+	EXPECT_EQ(NULL, strstr(slurp("/proc/self/maps"), "rwxp"));
+	dlclose(libc);
 }
 
 TEST(the_name_is_the_one_at_the_start)
@@ -586,7 +954,77 @@ TEST(memory_is_ordinary_where_limits_are_too_low)
 	EXPECT_FALSE(served_with_limit(RLIMIT_FSIZE, LENGTH - 1));
 	EXPECT_TRUE(served_with_limit(RLIMIT_FSIZE, LENGTH));
 	EXPECT_FALSE(served_with_limit(RLIMIT_NOFILE, 0));
-	EXPECT_FALSE(served_with_limit(RLIMIT_AS, file_key("/proc/self/status", "VmSize:") * KIB + 2 * LENGTH));
+	EXPECT_FALSE(served_with_limit(RLIMIT_AS, file_key("/proc/self/status", "VmSize:") * KIB + LENGTH + LENGTH / 2));
+}
+
+/* The shadow takes what the area takes. */
+TEST(address_space)
+{
+	char *addr = mmap(NULL, LENGTH, RW, ANON, -1, 0), *maps, *line;
+	unsigned long start, end;
+
+	ASSERT_TRUE(addr != MAP_FAILED && is_region(addr));
+	maps = slurp("/proc/self/maps");
+	line = strstr(maps, "/memfd:");
+	ASSERT_NE(NULL, line);
+	while (line > maps && line[-1] != '\n')
+		line--;
+	ASSERT_EQ(2, sscanf(line, "%lx-%lx", &start, &end));
+	EXPECT_EQ(LENGTH, end - start);
+	EXPECT_OK(munmap(addr, LENGTH));
+}
+
+static void *pauses(void *arg)
+{
+	pause();
+	return arg;
+}
+
+/* A limit of address space that came after the memory. */
+TEST(a_limit_that_comes_later)
+{
+	const struct rlimit limit = { 64 * MIB, RLIM_INFINITY }, none = { RLIM_INFINITY, RLIM_INFINITY };
+	char *addr = mmap(NULL, LENGTH, RW, ANON, -1, 0);
+
+	ASSERT_TRUE(addr != MAP_FAILED && is_region(addr));
+	fill(addr, LENGTH, 1);
+	IN_CHILD({
+		CHILD_CHECK(!setrlimit(RLIMIT_AS, &limit));
+		CHILD_CHECK(!mprotect(addr + PART, PART, PROT_READ));
+		CHILD_CHECK(try_store(addr + PART, 7) == FAULT_ACCERR);
+		CHILD_CHECK(store(addr, 7) && store(addr + 2 * PART, 7));
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+		CHILD_CHECK(try_load(addr + LENGTH) == FAULT_MAPERR);
+		CHILD_CHECK(!munmap(addr, LENGTH));
+	});
+	/* Threads would notice: an error, and all is as it was. */
+	IN_CHILD({
+		pthread_t thread;
+
+		CHILD_CHECK(!pthread_create(&thread, NULL, pauses, NULL));
+		CHILD_CHECK(!setrlimit(RLIMIT_AS, &limit));
+		CHILD_CHECK(mprotect(addr + PART, PART, PROT_READ) == -1 && errno == ENOMEM);
+		CHILD_CHECK(!setrlimit(RLIMIT_AS, &none));
+		CHILD_CHECK(is_region(addr) && store(addr + PART, 7));
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+		CHILD_CHECK(!munmap(addr, LENGTH));
+	});
+	EXPECT_TRUE(is_region(addr));
+	EXPECT_EQ(0, wrong(addr, LENGTH, 1));
+	EXPECT_OK(munmap(addr, LENGTH));
+}
+
+TEST(memory_that_cannot_be_had_is_refused)
+{
+	const uint64_t all = (file_key("/proc/meminfo", "MemTotal:") + file_key("/proc/meminfo", "SwapTotal:")) * KIB;
+
+	EXPECT_ERR(ENOMEM, mmap(NULL, all + GIB, RW, ANON, -1, 0));
+	EXPECT_TRUE(served(all + GIB, RW, ANON | MAP_NORESERVE, -1, NULL));
+	ASSERT_TRUE(write_number("/proc/sys/vm/overcommit_memory", 2));
+	EXPECT_FALSE(served(LENGTH, RW, ANON, -1, NULL));
+	EXPECT_ERR(ENOMEM, mmap(NULL, all + GIB, RW, ANON, -1, 0));
+	ASSERT_TRUE(write_number("/proc/sys/vm/overcommit_memory", 0));
+	EXPECT_TRUE(served(LENGTH, RW, ANON, -1, NULL));
 }
 
 TEST(nothing_is_left_behind)

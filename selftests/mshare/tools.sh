@@ -127,7 +127,131 @@ says_why() {
 	echo 0 >/sys/kernel/mm/mshare/enabled
 	said
 	echo 1 >/sys/kernel/mm/mshare/enabled
-	is 'mshare run: python3[PID]: mmap: 67108864 bytes remain ordinary memory: EPERM' cat "$tmp/said"
+	is 'mshare run: all memory remains ordinary: regions are disabled: /sys/kernel/mm/mshare/enabled is 0
+mshare run: python3[PID]: mmap: 67108864 bytes remain ordinary memory: EPERM' cat "$tmp/said"
+}
+# reasons [OPTION...]: what -v says of mappings that are not served, one of each kind.
+reasons() {
+	truncate -s 64M "$tmp/file"
+	"$mshare" run -v "$@" -- python3 - "$tmp/file" 2>"$tmp/said" <<-'END'
+	import ctypes, mmap, sys
+	n = 64 << 20
+	libc = ctypes.CDLL(None)
+	libc.mmap.restype = libc.shmat.restype = ctypes.c_void_p
+	def map(addr, prot, flags, fd=-1, length=n, offset=0):
+	    return libc.mmap(ctypes.c_void_p(addr), ctypes.c_size_t(length), prot, flags, fd, ctypes.c_long(offset))
+	for flags in 0x21, 0x20021, 0x100021, 0x2021, 0x40021, 0x61, 0x8021:
+	    map(0x600100000000, 3, flags | 0x10 * (flags == 0x20021))
+	map(None, 1, 0x21)
+	map(None, 3, 0x21, -1, 33 << 40)
+	files = open(sys.argv[1], "r+b"), open("/dev/zero", "r+b", buffering=0)
+	map(None, 3, 0x1, files[0].fileno())
+	map(None, 3, 0x1, files[1].fileno(), n, 4096)
+	map(None, 3, 0x22)
+	map(None, 3, 0x21, -1, 8 << 20)
+	id = libc.shmget(0, ctypes.c_size_t(n), 0o1600)
+	libc.shmat(id, None, 0)
+	libc.shmctl(id, 0, None)
+	END
+	sed -E -e 's/^mshare run: python3\[[0-9]+\]: //' -e 's/0x[0-9a-f]+/ADDR/' -e 's/[0-9]+ bytes/N bytes/' "$tmp/said"
+}
+says_each() {
+	is 'mmap: N bytes at ADDR are a region
+mmap: N bytes remain ordinary memory: MAP_FIXED
+mmap: N bytes remain ordinary memory: MAP_FIXED
+mmap: N bytes remain ordinary memory: MAP_LOCKED
+mmap: N bytes remain ordinary memory: MAP_HUGETLB
+mmap: N bytes remain ordinary memory: MAP_32BIT; see --anywhere
+mmap: N bytes at ADDR are a region
+mmap: N bytes remain ordinary memory: it is not for reading and writing
+mmap: N bytes remain ordinary memory: it is too large
+mmap: N bytes remain ordinary memory: it is a file
+mmap: N bytes remain ordinary memory: it has an offset
+shmat: N bytes remain ordinary memory: System V' reasons
+}
+serves_32bit() {
+	reasons --anywhere >/dev/null
+	is 3 grep -c "are a region" "$tmp/said"
+	! grep MAP_32BIT "$tmp/said"
+}
+# before STATUS WORDS COMMAND...: it says that, in one line, and ends so.
+before() {
+	local want=$1 words=$2 out status
+	shift 2
+	out=$("$@" 2>&1 >/dev/null)
+	status=$?
+	[ $status = "$want" ] || echo "$*: exit status $status, not $want"
+	[ "$out" = "${words:+mshare run: $words}" ] || printf '%s says\n%s\nand not: %s\n' "$*" "$out" "$words"
+}
+disabled() {
+	local words='all memory remains ordinary: regions are disabled: /sys/kernel/mm/mshare/enabled is 0'
+	echo 0 >/sys/kernel/mm/mshare/enabled
+	before 42 "$words" "$mshare" run sh -c 'exit 42'
+	before 42 "" "$mshare" run --quiet sh -c 'exit 42'
+	before 125 "$words" "$mshare" run --require sh -c 'exit 42'
+	before 125 "$words" "$mshare" run -qr sh -c 'exit 42'
+	echo 1 >/sys/kernel/mm/mshare/enabled
+	before 42 "" "$mshare" run --require sh -c 'exit 42'
+}
+overcommitted() {
+	local words='all memory remains ordinary: /proc/sys/vm/overcommit_memory is 2'
+	echo 2 >/proc/sys/vm/overcommit_memory
+	before 0 "$words" "$mshare" run true
+	before 125 "$words" "$mshare" run -r true
+	served "" -q
+	echo 0 >/proc/sys/vm/overcommit_memory
+}
+unsuitable() {
+	before 0 "the memory of $busybox remains ordinary: it is statically linked" "$mshare" run "$busybox" true
+	before 125 "the memory of $busybox remains ordinary: it is statically linked" "$mshare" run -r "$busybox" true
+	cp "$(type -P true)" "$tmp/true"
+	sed 's,/lib64/ld-linux-x86-64.so.2,/lib64/ld-musl-x86-64.so.1,' "$tmp/true" >"$tmp/musl"
+	chmod 755 "$tmp/musl"
+	before 126 "the memory of $tmp/musl remains ordinary: it has another C library (musl)
+mshare run: $tmp/musl: No such file or directory" sh -c "'$mshare' run '$tmp/musl'; [ \$? = 127 ] && exit 126"
+	chmod u+s "$tmp/true"
+	before 0 "" "$mshare" run "$tmp/true"
+	before 0 "the memory of $tmp/true remains ordinary: it gains privileges" "${nobody[@]}" "$mshare" run "$tmp/true"
+}
+busybox=$(command -v busybox)
+# A filter that gives the calls above 500 an answer, then a program.
+cat >"$tmp/filter.py" <<'END'
+import ctypes, os, struct, sys
+code = b"".join(struct.pack("HBBI", *i) for i in (
+    (0x20, 0, 0, 0), (0x35, 0, 1, 500), (0x06, 0, 0, int(sys.argv[1], 0)), (0x06, 0, 0, 0x7fff0000)))
+code = ctypes.create_string_buffer(code, len(code))
+prog = struct.pack("HxxxxxxQ", 4, ctypes.addressof(code))
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, prog, 0, 0):
+    sys.exit("no filter: " + os.strerror(ctypes.get_errno()))
+os.execvp(sys.argv[2], sys.argv[2:])
+END
+kill=(python3 "$tmp/filter.py" 0x80000000) allow=(python3 "$tmp/filter.py" 0x7fff0000)
+refuse=(python3 "$tmp/filter.py" 0x50001)
+# filtered WANT COMMAND...: the program that it runs lives, and its memory is that.
+filtered() {
+	local want=$1
+	shift
+	is "$want" "$@" python3 -c '
+import mmap
+m = mmap.mmap(-1, 64 << 20)
+print("alive", *[line.split()[-1] for line in open("/proc/self/maps") if "/mshare:" in line])'
+}
+filters() {
+	local all='all memory remains ordinary'
+	before 0 "$all: there is a filter (seccomp) that may kill for its calls; see --filtered" "${kill[@]}" "$mshare" run true
+	before 125 "$all: there is a filter (seccomp) that may kill for its calls; see --filtered" "${allow[@]}" "$mshare" run -r true
+	before 125 "$all: a filter (seccomp) kills for its calls" "${kill[@]}" "$mshare" run -fr true
+	before 125 "$all: a filter (seccomp) does not allow its calls" "${refuse[@]}" "$mshare" run --filtered -r true
+	filtered alive "${kill[@]}" "$mshare" run -q --
+	filtered alive "${kill[@]}" "$mshare" run -qf --
+	filtered alive "$mshare" run -- "${kill[@]}"
+	filtered alive "${allow[@]}" "$mshare" run -q --
+	filtered "alive /mshare:python3" "${allow[@]}" "$mshare" run -f --
+	filtered "alive /mshare:python3" "${allow[@]}" "${allow[@]}" "$mshare" run -f --
+	filtered alive "${allow[@]}" "$mshare" run -f -- "${kill[@]}"
+	filtered "alive /mshare:python3" "${allow[@]}" env MSHARE_RUN_FILTERS=2 MSHARE_RUN_MIN=1000000 \
+		LD_PRELOAD="$(dirname "$mshare")/mshare-run.so"
 }
 long_name() {
 	local name
@@ -207,9 +331,17 @@ check "run: or just that" served /mshare:python3 -m $((64 << 20))
 check "run --verbose" says_all
 check "run --verbose: why not" says_why
 check "run --verbose: a long name" long_name
+check "run --verbose: each reason" says_each
+check "run --anywhere" serves_32bit
+check "run: regions are disabled" disabled
+check "run: memory is not overcommitted" overcommitted
+check "run: programs that cannot have it" unsuitable
+check "run: filters" filters
+check "run: no such option" fails 125 "Try 'mshare run --help'" run --frobnicate true
+check "run: which program" fails 125 "which program?" run
 check "run: other libraries stay" is ":libm.so.6" env LD_PRELOAD=libm.so.6 sh -c "'$mshare' run sh -c 'echo \$LD_PRELOAD' | sed 's/.*mshare-run.so//'"
 for size in 0 -1 x 16X 16MB 99999999999T '' ' 1'; do
-	check "run: '$size' is no size" fails 1 "'$size' is no size" run --min "$size" true
+	check "run: '$size' is no size" fails 125 "'$size' is no size" run --min "$size" true
 done
 
 check "no command" fails 1 "no command"

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Areas: shared memory of the program that is a region. */
+#ifndef MSHARE_AREA_H
+#define MSHARE_AREA_H
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+
+#define PAGE		4096UL
+#define SLOT		(512UL << 30)
+#define MAX_SIZE	(32UL << 40)
+#define RW		(PROT_READ | PROT_WRITE)
+#define ANON		(MAP_SHARED | MAP_ANONYMOUS)
+
+/* Not all headers have them. */
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#define MADV_POPULATE_WRITE	23
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+
+struct area {
+	_Atomic uintptr_t start;	/* 0: unused */
+	size_t length;			/* what the program has */
+	size_t span;			/* what the attachment takes */
+	uintptr_t shadow;		/* LENGTH bytes of the same memory */
+	bool policies;			/* the shadow may be several mappings */
+	int fd;				/* of the region, unless the program closed it */
+	dev_t device;
+	ino_t inode;
+};
+
+/* What the thread had before it took the lock. */
+struct before {
+	sigset_t blocked;
+	int cancel;
+};
+
+/* Areas change under it only. */
+void lock(struct before *before);
+void unlock(const struct before *before);
+/* fork() is to wait for changes; false if that cannot be. */
+bool guard_fork(void);
+
+/* LENGTH in whole pages; 0 if it is too large. */
+static inline size_t pages(size_t length)
+{
+	return (length + PAGE - 1) & -PAGE;
+}
+
+/* Does the range begin at a page, and has an area some of it? */
+bool touches(uintptr_t addr, size_t length);
+/* The area that has all of the range, or NULL; the others of them are for the kernel. */
+struct area *area_of(uintptr_t addr, size_t length);
+
+/*
+ * Shared memory of that length that is a region: its address, or an error, and then
+ * WHY in words if there is more to say than the error.
+ */
+long serve(uintptr_t hint, size_t length, int flags, const char **why);
+/* munmap() of a range of whole pages, with the lock. */
+long unmap(uintptr_t addr, size_t length);
+/*
+ * All areas that have some of the range become ordinary mappings of the same memory
+ * in this process; WHY is the call that needs it.
+ */
+long leave_all(uintptr_t addr, size_t length, const char *why);
+/* The program may have closed the descriptor, and opened another one there. */
+bool fd_is_ours(const struct area *a);
+
+#endif /* MSHARE_AREA_H */

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+/* The beginning: what mshare run has put into the environment. */
+#define _GNU_SOURCE
+#include "../tools/preload.h"
+#include "area.h"
+#include "kernel.h"
+#include "settings.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct settings settings;
+
+/* Others than GNU's library do not have them. */
+const char *gnu_get_libc_version(void) __attribute__((weak));
+const char *strerrorname_np(int error) __attribute__((weak));
+
+const char *error_name(long ret)
+{
+	const char *name = strerrorname_np ? strerrorname_np(-ret) : NULL;
+
+	return name ? name : "error";
+}
+
+void say(const char *format, ...)
+{
+	int err = errno, n, m;
+	char line[256];
+	va_list args;
+
+	if (!settings.verbose)
+		return;
+	n = snprintf(line, sizeof(line), "mshare run: %s[%d]: ", settings.program, (int)kernel(SYS_getpid));
+	va_start(args, format);
+	m = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
+	va_end(args);
+	n += m < (int)sizeof(line) - n - 1 ? m : (int)sizeof(line) - n - 2;
+	line[n++] = '\n';
+	kernel(SYS_write, STDERR_FILENO, line, n);
+	errno = err;
+}
+
+static const char *value_of(char **env, const char *name)
+{
+	size_t length = strlen(name);
+
+	for (; *env; env++)
+		if (!strncmp(*env, name, length) && (*env)[length] == '=')
+			return *env + length + 1;
+	return NULL;
+}
+
+/*
+ * The linker is told to have this called before all other libraries begin, so that
+ * these take their locks before ours when they fork, as they do when they map, and
+ * may map when they are told of the fork.  Not even the C library has begun: it
+ * has no environment yet, nor the name of the program.
+ *
+ * musl has, and calls this without arguments.  What its functions are to do together
+ * with ours is not known, so that memory remains ordinary.
+ */
+__attribute__((constructor)) static void start(int argc, char **argv, char **env)
+{
+	bool gnu = gnu_get_libc_version;
+	const char *name, *value;
+	int err = errno;
+
+	/* First of all: functions of others that are called here may begin with dlsym(). */
+	if (gnu) {
+		find_functions();
+		name = argc ? argv[0] : "";
+	} else {
+		name = program_invocation_short_name;
+		env = environ;
+	}
+	if (strrchr(name, '/'))
+		name = strrchr(name, '/') + 1;
+	strncpy(settings.program, name, sizeof(settings.program) - 1);
+	settings.verbose = value_of(env, PRELOAD_VERBOSE);
+	settings.anywhere = value_of(env, PRELOAD_ANYWHERE);
+	value = value_of(env, PRELOAD_FILTERS);
+	settings.filters = value ? number(value) : 0;
+	value = value_of(env, PRELOAD_MIN);
+	if (!gnu) {
+		say("all memory remains ordinary: the C library is not GNU's");
+	} else if (value && guard_fork()) {
+		settings.min = number(value);
+		if (settings.min)
+			take_over_libc();
+	}
+	errno = err;
+}

@@ -404,45 +404,30 @@ EXPORT int msync(void *addr, size_t length, int flags)
  * syscall().
  */
 
-/* The place of ADDR there, with the lock that is taken for it; ADDR itself if there is none. */
-static uintptr_t in_shadow(uintptr_t addr, size_t length, bool sets, struct before *before)
+/* With the lock: the place of ADDR there; ADDR itself if it is in no area. */
+static uintptr_t in_shadow(uintptr_t addr, size_t length, bool sets)
 {
-	struct area *a;
+	struct area *a = area_of(addr, length);
 
-	lock(before);
-	a = length && !(addr & (PAGE - 1)) ? area_of(addr, length) : NULL;
 	if (!a)
 		return addr;
 	a->policies |= sets;
 	return a->shadow + (addr - a->start);
 }
 
-/* What reaches beyond one area is for the kernel, after all of them have left. */
-static bool is_beyond(uintptr_t addr, size_t length)
-{
-	return touches(addr, length) && !area_of(addr, length);
-}
-
-static long do_mbind(uintptr_t addr, size_t length, long mode, long nodes, long count, long flags)
+/* A call that sets one: what reaches beyond an area is for the kernel, after it has left. */
+static long set_policy(long nr, uintptr_t addr, size_t length, long a, long b, long c, long d, const char *name)
 {
 	struct before before;
-	long ret = is_beyond(addr, length) ? leave_all(addr, length, "mbind") : 0;
+	long ret;
 
+	if (!touches(addr, length))
+		return kernel(nr, addr, length, a, b, c, d);
+	ret = area_of(addr, length) ? 0 : leave_all(addr, length, name);
 	if (ret)
 		return ret;
-	ret = kernel(SYS_mbind, in_shadow(addr, length, true, &before), length, mode, nodes, count, flags);
-	unlock(&before);
-	return ret;
-}
-
-static long do_home_node(uintptr_t addr, size_t length, long node, long flags)
-{
-	struct before before;
-	long ret = is_beyond(addr, length) ? leave_all(addr, length, "set_mempolicy_home_node") : 0;
-
-	if (ret)
-		return ret;
-	ret = kernel(SYS_set_mempolicy_home_node, in_shadow(addr, length, true, &before), length, node, flags);
+	lock(&before);
+	ret = kernel(nr, in_shadow(addr, length, true), length, a, b, c, d);
 	unlock(&before);
 	return ret;
 }
@@ -455,7 +440,8 @@ static long do_get_mempolicy(long mode, long nodes, long count, uintptr_t addr, 
 
 	if (flags != MPOL_F_ADDR || !touches(page_of(addr), 1))
 		return kernel(SYS_get_mempolicy, mode, nodes, count, addr, flags);
-	ret = kernel(SYS_get_mempolicy, mode, nodes, count, in_shadow(page_of(addr), 1, false, &before), flags);
+	lock(&before);
+	ret = kernel(SYS_get_mempolicy, mode, nodes, count, in_shadow(page_of(addr), 1, false), flags);
 	unlock(&before);
 	return ret;
 }
@@ -537,9 +523,9 @@ static long do_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	case SYS_msync:
 		return do_msync(a, b, c);
 	case SYS_mbind:
-		return do_mbind(a, b, c, d, e, f);
+		return set_policy(nr, a, b, c, d, e, f, "mbind");
 	case SYS_set_mempolicy_home_node:
-		return do_home_node(a, b, c, d);
+		return set_policy(nr, a, b, c, d, 0, 0, "set_mempolicy_home_node");
 	case SYS_get_mempolicy:
 		return do_get_mempolicy(a, b, c, d, e);
 	case SYS_prctl:

@@ -205,7 +205,7 @@ unsuitable() {
 	before 0 "the memory of $busybox remains ordinary: it is statically linked" "$mshare" run "$busybox" true
 	before 125 "the memory of $busybox remains ordinary: it is statically linked" "$mshare" run -r "$busybox" true
 	cp "$(type -P true)" "$tmp/true"
-	sed 's,/lib64/ld-linux-x86-64.so.2,/lib64/ld-musl-x86-64.so.1,' "$tmp/true" >"$tmp/musl"
+	sed 's,/lib64/ld-linux-x86-64.so.2,/lib64/ld-musl-x86-64x.so.1,' "$tmp/true" >"$tmp/musl"
 	chmod 755 "$tmp/musl"
 	before 126 "the memory of $tmp/musl remains ordinary: it has another C library (musl)
 mshare run: $tmp/musl: No such file or directory" sh -c "'$mshare' run '$tmp/musl'; [ \$? = 127 ] && exit 126"

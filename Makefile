@@ -51,6 +51,8 @@ help:
 	@echo 'make deb-tools    Debian packages of the library and the tools, in build/deb'
 	@echo 'make deb          these, and linux-image and linux-headers'
 	@echo 'make check-deb    do these install, work, and go away without a trace?'
+	@echo 'make check-services  what mshare-services(7) says, done with Debian'\''s servers under'
+	@echo '                  systemd [RECIPES="nginx .."]'
 	@echo 'make check-lib    tests of the library that need no kernel of ours'
 	@echo 'make deps         installs the Debian packages that all this needs'
 	@echo 'make clean        removes build/'
@@ -125,6 +127,16 @@ deb: deb-tools
 check-deb: deb
 	@set -o pipefail; selftests/vm/run --kernel build/deb-kernel/bzImage --mem 3072 --timeout 3000 -- \
 		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 33
+
+# The recipes of the manual, in a Debian system of its own; RECIPES: some of them.
+check-services: PACKAGES += mmdebstrap
+check-services: kernel tests
+	@selftests/services/image build/services
+	@$(MAKE) -s install DESTDIR=$(CURDIR)/build/services/install
+	@set -o pipefail; selftests/vm/run --root build/services/disk --mem 3072 --timeout 3600 --append nopti -- \
+		bash selftests/services/recipes.sh build/services/install $(RECIPES) | \
+		tee build/services/tap | selftests/vm/tap $(if $(RECIPES),,--min 80)
+	@$(WARN)
 
 # The guest's /tmp hides the host's: a file from there has to be shared.
 FILE = $(shell . kernel/BASE && echo $$TARBALL)
@@ -240,4 +252,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib
+.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services

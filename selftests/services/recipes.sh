@@ -95,7 +95,7 @@ ldconfig
 cp -a /etc /run/etc
 all=
 [ $# -gt 0 ] || all=yes
-[ $# -gt 0 ] || set -- units postgresql nginx apache uwsgi squid
+[ $# -gt 0 ] || set -- units postgresql nginx apache uwsgi squid php-fpm kamailio podman nspawn
 step file use
 for name; do
 	echo "# $name"
@@ -105,8 +105,9 @@ for name; do
 	. "$here/$name.sh"
 	becomes no_regions >/dev/null
 	check "$name: no region is left" no_regions
-	[ "$failed" -eq "$before" ] || journalctl -b --no-pager -n 80 | sed 's/^/# journal: /'
+	[ "$failed" -eq "$before" ] || journalctl -b --no-pager -n 40 | sed 's/^/# journal: /'
 done
+step file see
 step file undo
 check "/etc is as before" etc_is_as_before
 [ -z "$all" ] || check "each recipe of the page was run" all_steps

@@ -19,6 +19,8 @@ static const struct {
 	{ "ls", do_ls, "list the regions of the machine" },
 	{ "show", do_show, "show what is in a region and who uses it" },
 	{ "run", do_run, "run a program, with its shared memory in regions" },
+	{ "candidates", do_candidates, "list the shared mappings whose page tables would be saved" },
+	{ "check", do_check, "say whether regions can be used here, and why not" },
 };
 
 #define COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -73,7 +75,7 @@ static void help(void)
 
 	puts("Usage:\n mshare COMMAND [OPTIONS]\n\nRegions of memory that share page tables.\n\nCommands:");
 	for (i = 0; i < COMMANDS; i++)
-		printf(" %-6s%s\n", commands[i].name, commands[i].what);
+		printf(" %-12s%s\n", commands[i].name, commands[i].what);
 	puts("\nOptions:\n -h, --help     display this help\n -V, --version  display version\n\n"
 	     "For more details see mshare(1).");
 }

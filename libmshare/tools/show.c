@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME, TYPE, START, SIZE, PERM, PID, FD, RESIDENT, PGTABLES, SAVED, SWAPPED, FAULTS, ATTACHED, ID };
+enum { NAME, TYPE, START, SIZE, PERM, PID, FD, RESIDENT, PGTABLES, SAVED_MAX, SWAPPED, FAULTS, ATTACHED, ID };
 
 #define NUMBER	SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER
 
@@ -25,7 +25,7 @@ static const struct column columns[] = {
 	[FD] = { "FD", "descriptor", true, NUMBER },
 	[RESIDENT] = { "RESIDENT", "bytes that are in memory and in its page tables", true, NUMBER },
 	[PGTABLES] = { "PGTABLES", "bytes of its page tables", true, NUMBER },
-	[SAVED] = { "SAVED", "PGTABLES x (ATTACHED - 1)", true, NUMBER },
+	[SAVED_MAX] = { "SAVED-MAX", "at most saved: PGTABLES x (ATTACHED - 1)", true, NUMBER },
 	[SWAPPED] = { "SWAPPED", "bytes in swap space", false, NUMBER },
 	[FAULTS] = { "FAULTS", "page faults", false, NUMBER },
 	[ATTACHED] = { "ATTACHED", "attachments, of all processes", false, NUMBER },
@@ -78,7 +78,7 @@ static void add(struct table *t, const struct region *r)
 		set_size(t, line, SIZE, r->st.size);
 		set_size(t, line, RESIDENT, r->st.resident);
 		set_size(t, line, PGTABLES, r->st.pgtable_bytes);
-		set_size(t, line, SAVED, saved(r));
+		set_size(t, line, SAVED_MAX, saved_max(r));
 		set_size(t, line, SWAPPED, r->st.swapped);
 		set_number(t, line, FAULTS, r->st.faults);
 		set_number(t, line, ATTACHED, r->st.attachments);
@@ -120,11 +120,13 @@ int do_show(int argc, char **argv)
 		.page = "mshare-show(1)",
 		.columns = columns,
 		.ncolumns = sizeof(columns) / sizeof(columns[0]),
+		.sort = -1,
 	};
 	struct regions rs = { 0 }, wanted = { 0 };
 	size_t i;
 
-	table_open(&t, argc, argv);
+	table_options(&t, argc, argv);
+	table_open(&t);
 	if (optind == argc) {
 		warnx("of which process or descriptor?");
 		try_help("show");

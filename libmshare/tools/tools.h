@@ -60,8 +60,13 @@ void scan_path(struct regions *rs, const char *path);
 /* Leaves out the regions that are not in SOME. */
 void keep_only(struct regions *rs, const struct regions *some);
 
-/* Bytes of private page tables that the region makes unnecessary. */
-uint64_t saved(const struct region *r);
+/* How many regions there are in the system beside these. */
+unsigned long hidden_regions(const struct regions *rs);
+/*
+ * At most so many bytes of private page tables does the region make unnecessary:
+ * what each process would have accessed itself, nobody knows.
+ */
+uint64_t saved_max(const struct region *r);
 /* What a process is called, or "?"; to be freed. */
 char *command_of(pid_t pid);
 
@@ -81,5 +86,7 @@ _Noreturn void try_help(const char *command);
 int do_ls(int argc, char **argv);
 int do_show(int argc, char **argv);
 int do_run(int argc, char **argv);
+int do_candidates(int argc, char **argv);
+int do_check(int argc, char **argv);
 
 #endif /* MSHARE_TOOLS_H */

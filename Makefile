@@ -126,7 +126,7 @@ deb: deb-tools
 # Boots that kernel, and installs and uses all of them in its guest.
 check-deb: deb
 	@set -o pipefail; selftests/vm/run --kernel build/deb-kernel/bzImage --mem 3072 --timeout 3000 -- \
-		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 33
+		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 34
 
 # The recipes of the manual, in a Debian system of its own; RECIPES: some of them.  The
 # OOM killer shows where it was called.
@@ -188,7 +188,10 @@ regress-kselftest: kernel kernel-base
 postgres: deps
 	@selftests/lib/postgres-get build/postgres
 
-check suite: postgres
+servers: deps
+	@selftests/lib/servers-get build/servers
+
+check suite: postgres servers
 check smoke: deps
 	@MAKE='$(MAKE)' selftests/vm/suite $@ $(SUITES)
 
@@ -254,4 +257,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services
+.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services

@@ -69,6 +69,7 @@ for file in "$examples"/*.c; do
 done
 check "mshare run finds its library" served
 check "mshare ls" mshare ls
+check "mshare check" mshare check
 check "the kernel and its headers are installed" dpkg --force-unsafe-io -i "$dir"/linux-image-*.deb "$dir"/linux-headers-*.deb
 check "it is the one that runs" this_kernel
 check "a module is built" module

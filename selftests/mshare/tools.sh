@@ -34,7 +34,7 @@ fails() {
 json() {
 	local expression=$1
 	shift
-	"$@" >"$tmp/json" || echo "$* failed with $?"
+	"$@" >"$tmp/json" 2>"$tmp/errors" || { echo "$* failed with $?"; cat "$tmp/errors"; }
 	python3 -c 'import json, sys
 d = json.load(open(sys.argv[1]))
 if not eval("(" + sys.argv[2] + ")"): print("false:", sys.argv[2], d)' "$tmp/json" "$expression"
@@ -71,20 +71,20 @@ end_family() {
 fdinfo() { sed -n "s/^mshare-$1:\t//p" "/proc/$pid/fdinfo/200"; }
 column() { "$mshare" ls -bnro "$1"; }
 number() { is "$(fdinfo "$2")" column "$1"; }
-saved() { is $(($(fdinfo pgtable_bytes) * 3)) column SAVED; }
+saved() { is $(($(fdinfo pgtable_bytes) * 3)) column SAVED-MAX; }
 sorted_pids() { is "$(family_pids | paste -sd,)" column PIDS; }
 human() {
 	is "python3 64M 32M" "$mshare" ls -rno NAME,SIZE,RESIDENT
 	# 16 tables of 4 KiB lead to 32 MiB, and two to these.
-	is "72K 216K" "$mshare" ls -rno PGTABLES,SAVED
+	is "72K 216K" "$mshare" ls -rno PGTABLES,SAVED-MAX
 }
-default_columns() { is 'NAME SIZE RESIDENT PGTABLES ATTACHED SAVED PIDS' sh -c "'$mshare' ls -r | head -n 1"; }
+default_columns() { is 'NAME SIZE RESIDENT PGTABLES ATTACHED SAVED-MAX PIDS' sh -c "'$mshare' ls -r | head -n 1"; }
 types() { "$mshare" show -rno TYPE "$@" | sort | uniq -c | awk '{ printf "%s%s %s", s, $1, $2; s = ", " }'; }
 everything() { is "4 attachment, 4 descriptor, 1 object, 1 region" types "$@"; }
 # Every column and option that --help names is in the page.
 in_page() {
 	local word
-	"$mshare" "$1" --help | sed -n -e 's/^ *\([A-Z]\{2,\}\)  .*/\1/p' -e 's/^ .*--\([a-z-]*\).*/\1/p' >"$tmp/words"
+	"$mshare" "$1" --help | sed -n -e 's/^ *\([A-Z][A-Z-]*[A-Z]\)  .*/\1/p' -e 's/^ .*--\([a-z-]*\).*/\1/p' >"$tmp/words"
 	[ "$(wc -l <"$tmp/words")" -ge 4 ] || cat "$tmp/words"
 	while read -r word; do
 		sed 's/\\//g' "man/man1/mshare-$1.1" | grep -qw -- "$word" || echo "mshare-$1.1 does not name $word"
@@ -99,6 +99,80 @@ completes() {
 }
 # As a user who may not look at others.
 nobody=(setpriv --reuid nobody --regid nogroup --clear-groups)
+# Those that cannot be seen are counted.
+tells_hidden() {
+	local out
+	out=$("${nobody[@]}" "$mshare" ls -n 2>&1)
+	[ "$out" = "mshare ls: 1 more region is not listed, which this user may not look at" ] || echo "$out"
+}
+knows_hidden() { json 'd["hidden"] == 1' "${nobody[@]}" "$mshare" ls --json; }
+# A process that has two files in a region, which is called files.
+cat >"$tmp/files.py" <<'END'
+import ctypes, os, signal, sys
+class Args(ctypes.Structure):
+    _fields_ = [("offset", ctypes.c_uint64), ("length", ctypes.c_uint64), ("prot", ctypes.c_uint32),
+                ("flags", ctypes.c_uint32), ("fd", ctypes.c_int32), ("reserved", ctypes.c_uint32),
+                ("fd_offset", ctypes.c_uint64)]
+lib = ctypes.CDLL(sys.argv[1], use_errno=True)
+lib.mshare_map.restype = ctypes.c_int64
+lib.mshare_attach.restype = ctypes.c_void_p
+region = lib.mshare_create(b"files", 0)
+os.ftruncate(region, 1 << 20)
+for i, name in enumerate(sys.argv[2:]):
+    fd = os.open(name, os.O_RDWR | os.O_CREAT)
+    os.ftruncate(fd, 8192)
+    args = Args(i * 8192, 8192, 3, 1, fd, 0, 0)
+    assert lib.mshare_map(region, ctypes.byref(args), ctypes.sizeof(args)) >= 0, ctypes.get_errno()
+    os.close(fd)
+at = lib.mshare_attach(region, None, 0)
+os.close(region)
+print(os.getpid(), flush=True)
+signal.pause()
+END
+start_files() {
+	mkdir "$tmp/mnt"
+	mount -t tmpfs files "$tmp/mnt" || return
+	mkfifo "$tmp/fifo"
+	setsid python3 "$tmp/files.py" build/libmshare/libmshare.so "$@" >"$tmp/fifo" &
+	read -r pid <"$tmp/fifo"
+}
+end_files() {
+	kill "$pid"
+	becomes regions 0
+	becomes umount "$tmp/mnt"
+}
+# Under a filter that kills for the calls from 600 on.
+cat >"$tmp/filter.py" <<'END'
+import ctypes, os, struct, sys
+code = b"".join(struct.pack("HBBI", *i) for i in
+                ((0x20, 0, 0, 0), (0x35, 0, 1, 600), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000)))
+buffer = ctypes.create_string_buffer(code)
+program = struct.pack("HxxxxxxQ", 4, ctypes.addressof(buffer))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program) == 0
+os.execv(sys.argv[1], sys.argv[1:])
+END
+# checks STATUS RESULTS COMMAND...: mshare check ends so, after these lines.
+checks() {
+	local want=$1 results=$2 got
+	shift 2
+	got=$("$@" check -no CHECK,RESULT | grep -v -e manual -e '^$' -e Regions | tr -s ' \n' ' ')
+	[ "$got" = "$results " ] || echo "$got"
+	"$@" check >"$tmp/out"
+	is "$want" echo $?
+}
+until_address='kernel ok filter ok enabled ok regions ok address space'
+# without FILE VALUE COMMAND...: meanwhile the kernel has that in its file.
+without() {
+	local file=/sys/kernel/mm/mshare/$1 was
+	was=$(cat "$file")
+	echo "$2" >"$file"
+	shift 2
+	"$@"
+	echo "$was" >"$file"
+}
+limited() { (ulimit -v 4000000; "$@"); }
+alone() { cp "$mshare" "$tmp/mshare" && "$@"; }
 # As the kernel says: nothing that is served, or one area of that many bytes.
 served() {
 	local want=$1
@@ -263,8 +337,18 @@ long_name() {
 }
 
 echo "TAP version 13"
+check "check" checks 0 "$until_address ok library ok mshare run ok" "$mshare"
+check "check: nobody" checks 0 "$until_address ok library ok mshare run ok" "${nobody[@]}" "$mshare"
+check "check --json" json 'd["works"] is True and d["checks"][0]["details"].endswith("level 1 of the interface")' \
+	"$mshare" check --json
+check "check: disabled" without enabled 0 checks 2 \
+	"${until_address/enabled ok/enabled no} ok library ok mshare run no" "$mshare"
+check "check: no address space" limited checks 2 "$until_address no library ok mshare run no" "$mshare"
+check "check: a filter that kills" checks 2 "kernel ok filter unknown enabled ok regions ok address space ok" \
+	python3 "$tmp/filter.py" "$mshare"
+check "check: no library" alone checks 2 "$until_address ok library no mshare run no" "$tmp/mshare"
 check "ls without regions" is "" "$mshare" ls -n
-check "ls --json without regions" json 'd == {"regions": []}' "$mshare" ls --json
+check "ls --json without regions" json 'd == {"hidden": 0, "regions": []}' "$mshare" ls --json
 
 family one "$mshare" run --
 check "ls: the usual columns" default_columns
@@ -280,11 +364,15 @@ check "ls: saved" saved
 check "ls: processes" sorted_pids
 check "ls: what else there is" is "python3 root 1 0 live" "$mshare" ls -bnro COMMAND,USER,OBJECTS,SWAPPED,STATE
 check "ls: more columns" is "$(fdinfo id)" sh -c "'$mshare' ls -nr -o +id | cut -d ' ' -f 8"
-check "ls: all columns" is 17 sh -c "'$mshare' ls --output-all -r | head -n 1 | wc -w"
+check "ls: all columns" is 18 sh -c "'$mshare' ls --output-all -r | head -n 1 | wc -w"
 check "ls --json" json 'len(d["regions"]) == 1 and d["regions"][0]["size"] == 64 << 20 and
 	len(d["regions"][0]["pids"]) == 4 and d["regions"][0]["attached"] == 4' "$mshare" ls --json
 check "ls: nobody can run it" "${nobody[@]}" test -x "$mshare"
-check "ls: nobody sees nothing" is "" "${nobody[@]}" "$mshare" ls -n
+check "ls: nobody sees nothing" is "" sh -c "${nobody[*]} '$mshare' ls -n 2>/dev/null"
+check "ls: and is told" tells_hidden
+check "ls --json: and is told" knows_hidden
+check "check: one region too many" without max_regions_per_user 1 checks 2 \
+	"${until_address/regions ok/regions no} ok library ok mshare run no" "$mshare"
 check "show: a process" everything "$pid"
 check "show: a child" everything "$(pgrep -P "$pid" | head -n 1)"
 check "show: a descriptor" everything "/proc/$pid/fd/200"
@@ -296,7 +384,40 @@ check "show --raw: no tree" is "/memfd:python3\x20(deleted) python3" sh -c "'$ms
 check "show --json" json '[c["type"] for c in d["regions"][0]["children"]].count("attachment") == 4 and
 	d["regions"][0]["children"][0]["size"] == 64 << 20' "$mshare" show --json "$pid"
 check "completion: processes" completes "$pid" mshare show "$pid"
+check "ls --total" is "64M 32M 72K 216K 4" sh -c "'$mshare' ls --total -rno SIZE,RESIDENT,PGTABLES,SAVED-MAX,ATTACHED | tail -n 1"
+check "ls --total: the word" is total sh -c "'$mshare' ls --total -rno NAME,SIZE | tail -n 1 | cut -d ' ' -f 1"
+check "ls --total --json" json 'd["total"] == {"size": 64 << 20, "saved-max": 216 << 10} and len(d["regions"]) == 1' \
+	"$mshare" ls --total --json -o NAME,SIZE,SAVED-MAX
+check "candidates: no regions" json '[c for c in d["candidates"] if c["command"] == "python3" and c["saves"]] == []' \
+	"$mshare" candidates --json --all
 check "the family ends" end_family
+
+# Largest first, whatever is shown.
+family three "$mshare" run
+"$mshare" run -- python3 -c 'import mmap, signal; m = mmap.mmap(-1, 96 << 20); signal.pause()' &
+alone=$!
+check "a second region" becomes regions 2
+check "ls: as they were made" is "64M 96M" sh -c "'$mshare' ls -rno SIZE | paste -sd ' '"
+check "ls --sort: numbers" is "96M 64M" sh -c "'$mshare' ls -rno SIZE --sort size | paste -sd ' '"
+check "ls --sort: a hidden column" is "64M 96M" sh -c "'$mshare' ls -rno SIZE --sort ATTACHED | paste -sd ' '"
+check "ls --sort: it stays hidden" json '[list(r) for r in d["regions"]] == [["size"], ["size"]]' "$mshare" ls --sort ID -Jo SIZE
+kill "$alone"
+check "they end" end_family
+
+first=$tmp/mnt/one
+second=$tmp/two$'\n'lines
+escaped="$tmp/two\\012lines"
+start_files "$first" "$second" || echo "# no files in a region"
+check "ls: a file" is files "$mshare" ls -rno NAME "$first"
+check "ls: its process" is "$pid" "$mshare" ls -rno PIDS "$second"
+check "ls: another name of it" is files sh -c "ln '$first' '$tmp/mnt/link' && '$mshare' ls -rno NAME '$tmp/mnt/link'"
+check "ls: another file" is "" "$mshare" ls -n /etc/passwd
+check "ls: any of two" is files "$mshare" ls -rno NAME /etc/passwd "$first"
+check "ls: a file system" is files "$mshare" ls -rno NAME "$tmp/mnt"
+check "ls: another file system" is "" "$mshare" ls -n /proc
+check "ls: paths" json "d['regions'][0]['files'] == ['$first', r'$escaped']" "$mshare" ls --json "$first"
+check "ls: a file that is gone" is files sh -c "rm '$tmp/mnt/link' '$first' && '$mshare' ls -rno NAME '$first'"
+check "that process ends" end_files
 
 family close "$mshare" run --
 check "ls: nobody has it open" is "64M 32M 4" "$mshare" ls -rno SIZE,RESIDENT,ATTACHED
@@ -304,7 +425,9 @@ check "show: nobody has it open" is "4 attachment, 1 object, 1 region" types "$p
 check "that family ends" end_family
 
 family close-as-nobody "${nobody[@]}" "$mshare" run --
-check "ls: without the right to open it" is "  python3" "${nobody[@]}" "$mshare" ls -rno SIZE,SAVED,COMMAND
+check "ls: without the right to open it" is "  python3" sh -c "${nobody[*]} '$mshare' ls -rno SIZE,SAVED-MAX,COMMAND 2>/dev/null"
+check "ls: and is told so" is "mshare ls: of 1 listed here only root can see the numbers" \
+	sh -c "${nobody[*]} '$mshare' ls -rno INODE 2>&1 >/dev/null"
 check "and the third family" end_family
 
 # Names that are UTF-8, and that are not.
@@ -349,19 +472,25 @@ check "no such command" fails 1 "list: there is no such command" list
 check "no such option" fails 1 "Try 'mshare ls --help'" ls --frobnicate
 check "no such column" fails 1 "there is no column 'PID'" ls -o NAME,PID
 check "two formats" fails 1 "exclude each other" ls --raw --json
-check "an argument too many" fails 1 "'1' is one argument too many" ls 1
+check "check: an argument too many" fails 1 "'1' is one argument too many" check 1
+check "candidates: an argument too many" fails 1 "'1' is one argument too many" candidates 1
+check "show: nothing to sort" fails 1 "unrecognized option '--sort=NAME'" show --sort=NAME 1
+check "ls: no such file" fails 1 "/nonexistent: there is no such file" ls /nonexistent
+check "ls: no mount" fails 1 "/etc: neither a file nor the root of a file system" ls /etc
+check "ls: sort by what" fails 1 "there is no column 'BIG'" ls --sort BIG
 check "show: of what" fails 1 "of which process" show
 check "show: no such process" fails 1 "there is no process 4194305" show 4194305
 check "show: no region" fails 1 "/etc/passwd: not a region" show /etc/passwd
 check "show: no such file" fails 1 "/nonexistent: No such file" show /nonexistent
 check "a full disk" is 1 sh -c "'$mshare' ls --help >/dev/full 2>/dev/null; echo \$?"
-for command in ls show run; do
+for command in ls show run candidates check; do
 	check "$command --help: the page has it all" in_page $command
 	check "$command --version" is "$("$mshare" --version)" "$mshare" $command --version
 done
-check "completion: commands" completes "ls show run -h --help -V --version" mshare ""
+check "completion: commands" completes "ls show run candidates check -h --help -V --version" mshare ""
 check "completion: options" completes "--output --output-all" mshare ls --out
 check "completion: columns" completes "NAME,PGTABLES NAME,PIDS" mshare ls -o NAME,P
+check "completion: the column to sort by" completes "SAVED-MAX" mshare ls --sort SAV
 check "completion: more columns" completes "+NAME" mshare ls -o +NA
 check "completion: columns behind =" completes "NAME,PGTABLES" mshare show --output = NAME,PG
 check "completion: sizes behind =" completes "64M" mshare run --min = 6

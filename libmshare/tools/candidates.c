@@ -83,7 +83,7 @@ static char *how(const struct mapping *m)
 		why = "none: 32-bit program";
 	else if (m->kind != ANONYMOUS)
 		why = refused(m) ?: "mshare_map(2) in the program";
-	else if (m->preloaded)
+	else if (m->preloaded && m->size >= RUN_MIN)
 		why = "mshare run -v says why not";
 	else if (m->foreign)
 		why = "mshare_map(2): no glibc to preload to";

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Each area is a region of its own, whose object is a memfd, so that munmap() of
- * an area is detaching, which is private to a process as munmap() is.  Children
- * have the area because fork() copies attachments, and this library's state.
+ * Each area is an attachment of its own, so that munmap() of it is detaching, which
+ * is private to a process as munmap() is.  Its region is one whose object is a memfd,
+ * or that of a file (files.c).  Children have the area because fork() copies
+ * attachments, and this library's state.
  *
  * What an attachment cannot do for one process alone (mprotect, mlock, munmap of
  * a part ..) is done by leaving the region: in one step an ordinary shared mapping
- * of the memfd takes the place of the attachment, and the call goes to the kernel
+ * of the memory takes the place of the attachment, and the call goes to the kernel
  * as it came.  No descriptor is needed for that: there is another mapping of the
  * memory from the start, the shadow.  Nobody touches it, so it has no page tables.
  */
@@ -96,7 +97,10 @@ static struct area *find(struct area *a, uintptr_t addr, size_t length)
 
 	for (; a < END; a++) {
 		start = atomic_load_explicit(&a->start, memory_order_acquire);
-		if (start && addr < start + a->span && addr + length > start)
+		if (!start)
+			continue;
+		start -= a->offset;
+		if (addr < start + a->span && addr + length > start)
 			break;
 	}
 	return a;
@@ -137,14 +141,19 @@ static void forget(struct area *a)
 	atomic_fetch_sub(&served, 1);
 }
 
+void unmap_shadow(const struct area *a)
+{
+	kernel(SYS_munmap, a->shadow, a->offset + a->length);
+}
+
 /* munmap() of the whole area; a filter that came after it may forbid calls of ours. */
 static long drop(struct area *a)
 {
-	long ret = kernel(SYS_munmap, a->start, a->span);
+	long ret = kernel(SYS_munmap, base_of(a), a->span);
 
 	if (ret)
 		return ret;
-	kernel(SYS_munmap, a->shadow, a->length);
+	unmap_shadow(a);
 	forget(a);
 	return 0;
 }
@@ -155,22 +164,25 @@ static long drop(struct area *a)
  */
 static long replace(struct area *a)
 {
+	uintptr_t base = base_of(a), end = a->start + a->length;
 	long new, ret;
 
 	/* With length 0 this makes another mapping of the same memory. */
 	new = kernel(SYS_mremap, a->shadow, 0, a->span, MREMAP_MAYMOVE);
 	if (is_error(new))
 		return new;
-	ret = kernel(SYS_mprotect, new, a->span, RW);
+	ret = kernel(SYS_mprotect, new, a->span, a->prot);
 	if (!ret)
-		ret = kernel(SYS_mremap, new, a->span, a->span, MREMAP_MAYMOVE | MREMAP_FIXED, a->start);
+		ret = kernel(SYS_mremap, new, a->span, a->span, MREMAP_MAYMOVE | MREMAP_FIXED, base);
 	if (is_error(ret)) {
 		kernel(SYS_munmap, new, a->span);
 		return ret;
 	}
-	if (a->span > a->length)
-		kernel(SYS_munmap, a->start + a->length, a->span - a->length);
-	kernel(SYS_munmap, a->shadow, a->length);
+	if (base + a->span > end)
+		kernel(SYS_munmap, end, base + a->span - end);
+	if (a->offset)
+		kernel(SYS_munmap, base, a->offset);
+	unmap_shadow(a);
 	return 0;
 }
 
@@ -184,22 +196,26 @@ extern char __libc_single_threaded __attribute__((weak));
  */
 static long replace_by_shadow(struct area *a)
 {
+	uintptr_t base = base_of(a);
+	size_t length = a->offset + a->length;
 	long ret;
 
 	if (a->policies || !&__libc_single_threaded || !__libc_single_threaded)
 		return -ENOMEM;
-	ret = kernel(SYS_mprotect, a->shadow, a->length, RW);
+	ret = kernel(SYS_mprotect, a->shadow, length, a->prot);
 	if (ret)
 		return ret;
 	/* A part of an attachment cannot be replaced: this says so if nothing else is wrong. */
-	ret = kernel(SYS_mremap, a->shadow, a->length, a->length, MREMAP_MAYMOVE | MREMAP_FIXED, a->start);
-	if (ret == -EINVAL && !kernel(SYS_munmap, a->start, a->span))
-		ret = kernel(SYS_mremap, a->shadow, a->length, a->length, MREMAP_MAYMOVE | MREMAP_FIXED,
-			     a->start);
-	if (!is_error(ret))
-		return 0;
-	kernel(SYS_mprotect, a->shadow, a->length, PROT_NONE);
-	return ret;
+	ret = kernel(SYS_mremap, a->shadow, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, base);
+	if (ret == -EINVAL && !kernel(SYS_munmap, base, a->span))
+		ret = kernel(SYS_mremap, a->shadow, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, base);
+	if (is_error(ret)) {
+		kernel(SYS_mprotect, a->shadow, length, PROT_NONE);
+		return ret;
+	}
+	if (a->offset)
+		kernel(SYS_munmap, base, a->offset);
+	return 0;
 }
 
 static long leave(struct area *a, const char *why)
@@ -295,19 +311,37 @@ static int move_away(int fd)
 	return high;
 }
 
-static long map_shadow(struct area *a, int memory)
+long map_shadow(struct area *a, int memory)
 {
-	/* As large as what leaves needs: this is the time to find that there is no room. */
-	long shadow = kernel(SYS_mmap, NULL, a->span, PROT_NONE, MAP_SHARED | MAP_NORESERVE, memory, 0);
+	size_t length = a->offset + a->length;
+	long shadow, room;
 
+	shadow = kernel(SYS_mmap, NULL, length, PROT_NONE, MAP_SHARED | MAP_NORESERVE, memory, 0);
 	if (is_error(shadow))
 		return shadow;
-	if (a->span > a->length)
-		kernel(SYS_munmap, shadow + a->length, a->span - a->length);
+	/* As large as what leaves needs: this is the time to find that there is no room. */
+	room = kernel(SYS_mremap, shadow, 0, a->span, MREMAP_MAYMOVE);
+	if (is_error(room)) {
+		kernel(SYS_munmap, shadow, length);
+		return room;
+	}
+	kernel(SYS_munmap, room, a->span);
 	/* The kernel leaves attachments out of core files. */
-	kernel(SYS_madvise, shadow, a->length, MADV_DONTDUMP);
+	kernel(SYS_madvise, shadow, length, MADV_DONTDUMP);
 	a->shadow = shadow;
 	return 0;
+}
+
+uintptr_t add_area(struct area *a, uintptr_t base)
+{
+	static unsigned long serial;
+	uintptr_t start = base + a->offset;
+
+	a->policies = false;
+	a->serial = ++serial;
+	atomic_store_explicit(&a->start, start, memory_order_release);
+	atomic_fetch_add(&served, 1);
+	return start;
 }
 
 /* A region with the memory of MEMORY, attached as A. */
@@ -344,13 +378,10 @@ static long attach(struct area *a, int memory, uintptr_t hint, int flags)
 	a->fd = move_away(a->fd);
 	a->device = st.st_dev;
 	a->inode = st.st_ino;
-	a->policies = false;
-	atomic_store_explicit(&a->start, (uintptr_t)ret, memory_order_release);
-	atomic_fetch_add(&served, 1);
-	return ret;
+	return add_area(a, ret);
 
 unmap:
-	kernel(SYS_munmap, a->shadow, a->length);
+	unmap_shadow(a);
 close:
 	kernel(SYS_close, a->fd);
 	return ret;
@@ -388,11 +419,26 @@ static bool kernel_has_regions(void)
 	return has;
 }
 
+struct area *new_area(const char **why)
+{
+	struct area *a = areas;
+
+	if (!filter_allows(why))
+		return NULL;
+	*why = "the kernel has no regions";
+	if (!kernel_has_regions())
+		return NULL;
+	while (a < END && a->start)
+		a++;
+	*why = "the process has 128 areas";
+	return a < END ? a : NULL;
+}
+
 /* With the lock. */
 static long make(uintptr_t hint, size_t length, int flags, const char **why)
 {
-	struct area *a = areas;
 	struct rlimit limit;
+	struct area *a;
 	long memory, ret;
 
 	ret = try_ordinary(length, flags);
@@ -402,22 +448,18 @@ static long make(uintptr_t hint, size_t length, int flags, const char **why)
 	*why = "RLIMIT_FSIZE";
 	if (!kernel(SYS_getrlimit, RLIMIT_FSIZE, &limit) && limit.rlim_cur < pages(length))
 		return -EFBIG;
-	if (!filter_allows(why) || !commits_late(why))
+	a = new_area(why);
+	if (!a || !commits_late(why))
 		return -EPERM;
-	*why = "the kernel has no regions";
-	if (!kernel_has_regions())
-		return -ENOSYS;
-	while (a < END && a->start)
-		a++;
-	*why = "the process has 128 areas";
-	if (a == END)
-		return -ENOMEM;
 	*why = NULL;
 	memory = kernel(SYS_memfd_create, settings.program, MFD_CLOEXEC | MFD_NOEXEC_SEAL);
 	if (is_error(memory))
 		return memory;
 	a->length = pages(length);
+	a->offset = 0;
 	a->span = (a->length + SLOT - 1) & -SLOT;
+	a->prot = RW;
+	a->file = false;
 	ret = kernel(SYS_ftruncate, memory, a->length);
 	if (!ret)
 		ret = attach(a, memory, hint, flags);

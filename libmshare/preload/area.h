@@ -28,9 +28,13 @@
 struct area {
 	_Atomic uintptr_t start;	/* 0: unused */
 	size_t length;			/* what the program has */
+	size_t offset;			/* of START in the attachment */
 	size_t span;			/* what the attachment takes */
-	uintptr_t shadow;		/* LENGTH bytes of the same memory */
+	uintptr_t shadow;		/* the same memory, from 0 to the end of LENGTH */
+	int prot;			/* of the attachment */
 	bool policies;			/* the shadow may be several mappings */
+	bool file;			/* of the program; no descriptor is kept */
+	unsigned long serial;		/* no other area has had it */
 	int fd;				/* of the region, unless the program closed it */
 	dev_t device;
 	ino_t inode;
@@ -58,6 +62,25 @@ static inline size_t pages(size_t length)
 bool touches(uintptr_t addr, size_t length);
 /* The area that has all of the range, or NULL; the others of them are for the kernel. */
 struct area *area_of(uintptr_t addr, size_t length);
+
+/* Where the attachment begins, and the place of an address in the shadow. */
+static inline uintptr_t base_of(const struct area *a)
+{
+	return a->start - a->offset;
+}
+
+static inline uintptr_t in_shadow_of(const struct area *a, uintptr_t addr)
+{
+	return a->shadow + (addr - base_of(a));
+}
+
+/* Making one, with the lock: a place for it, or NULL with the reason */
+struct area *new_area(const char **why);
+/* Its shadow of the memory that MEMORY is open for; LENGTH, OFFSET and SPAN are set. */
+long map_shadow(struct area *a, int memory);
+void unmap_shadow(const struct area *a);
+/* It is there from now on: the address that the program gets. */
+uintptr_t add_area(struct area *a, uintptr_t base);
 
 /*
  * Shared memory of that length that is a region: its address, or an error, and then

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
  * The library that mshare run preloads.  It answers mmap() of large shared
- * anonymous memory with a region, and sees to it that what the program does with
- * that memory later means what it always means.  area.c has the areas; here are the
- * functions that programs call.
+ * anonymous memory, and of files, with a region, and sees to it that what the program
+ * does with that memory later means what it always means.  area.c and files.c have the
+ * areas; here are the functions that programs call.
  *
  * Nothing here allocates, and calls may come from signal handlers.
  *
@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include "calls.h"
 #include "area.h"
+#include "files.h"
 #include "kernel.h"
 #include "settings.h"
 
@@ -54,12 +55,15 @@ static bool is_zero_device(int fd)
  * pages has one page of page tables, which the kernel shares by itself; and the kernel
  * cannot move mappings of 2 GiB and more.
  */
-static const char *why_not(size_t length, int prot, int flags, int fd, off_t offset)
+static const char *why_not(size_t length, int prot, int flags, int fd, off_t offset, bool file)
 {
-	const int harmless = MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_NONBLOCK | MAP_NORESERVE |
-			     MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE;
+	int harmless = MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_NONBLOCK | MAP_NORESERVE |
+		       MAP_STACK | MAP_DENYWRITE | MAP_EXECUTABLE;
 
-	if (!(flags & MAP_ANONYMOUS)) {
+	if (file) {
+		/* MAP_SHARED_VALIDATE is a type of two bits. */
+		harmless |= MAP_TYPE;
+	} else if (!(flags & MAP_ANONYMOUS)) {
 		if (!is_zero_device(fd))
 			return "it is a file";
 		if (offset)
@@ -75,22 +79,28 @@ static const char *why_not(size_t length, int prot, int flags, int fd, off_t off
 		return "MAP_32BIT; see --anywhere";
 	if (flags & ~(harmless | MAP_32BIT))
 		return "unusual flags";
-	if (prot != RW)
-		return "it is not for reading and writing";
-	if (length > MAX_SIZE)
+	if (prot != RW && !(file && prot == PROT_READ))
+		return file ? "it is neither for reading nor for both" : "it is not for reading and writing";
+	if (length > MAX_SIZE || (file && (size_t)offset > MAX_SIZE - length))
 		return "it is too large";
 	return NULL;
 }
 
 static long shared_map(uintptr_t addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
-	const char *why = why_not(length, prot, flags, fd, offset);
+	bool file = settings.files[0] && !(flags & MAP_ANONYMOUS) && is_regular(fd);
+	const char *why = why_not(length, prot, flags, fd, offset, file);
 	long ret = -1;
 
+	if (file && addr && !why)
+		why = "it has an address";
 	if (!why) {
 		if (flags & MAP_NONBLOCK)
 			flags &= ~MAP_POPULATE;
-		ret = serve(addr, length, flags, &why);
+		if (file)
+			ret = serve_file(length, prot, flags, fd, offset, &why);
+		else
+			ret = serve(addr, length, flags, &why);
 		if (!why)
 			why = is_error(ret) ? error_name(ret) : NULL;
 	}
@@ -101,12 +111,20 @@ static long shared_map(uintptr_t addr, size_t length, int prot, int flags, int f
 	return ret;
 }
 
+/* Of memory that is anonymous, the other type is an error. */
+static bool is_shared(int flags)
+{
+	int type = flags & MAP_TYPE;
+
+	return type == MAP_SHARED ||
+	       (type == MAP_SHARED_VALIDATE && settings.files[0] && !(flags & MAP_ANONYMOUS));
+}
+
 static long do_mmap(uintptr_t addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	long ret;
 
-	if (settings.min && length >= settings.min && (flags & MAP_TYPE) == MAP_SHARED &&
-	    !(offset & (PAGE - 1))) {
+	if (settings.min && length >= settings.min && is_shared(flags) && !(offset & (PAGE - 1))) {
 		ret = shared_map(addr, length, prot, flags, fd, offset);
 		if (!is_error(ret))
 			return ret;
@@ -172,10 +190,12 @@ EXPORT int munmap(void *addr, size_t length)
 
 static long do_mprotect(uintptr_t addr, size_t length, int prot)
 {
+	const struct area *a;
 	long ret;
 
 	if (touches(addr, length)) {
-		if (prot == RW && area_of(addr, length))
+		a = area_of(addr, length);
+		if (a && prot == a->prot)
 			return 0;
 		ret = leave_all(addr, length, "mprotect");
 		if (ret)
@@ -258,6 +278,8 @@ static long advise(struct area *a, uintptr_t addr, size_t length, int advice)
 	const char *why;
 	long ret;
 
+	if (a->file)
+		return advise_file(a, addr, length, advice);
 	switch (advice) {
 	case MADV_NORMAL:
 	case MADV_RANDOM:
@@ -278,7 +300,7 @@ static long advise(struct area *a, uintptr_t addr, size_t length, int advice)
 	case MADV_POPULATE_WRITE:
 		if (!fd_is_ours(a) || !filter_allows(&why))
 			return 1;
-		ret = kernel(__NR_mshare_advise, a->fd, addr - a->start, pages(length), advice, 0);
+		ret = kernel(__NR_mshare_advise, a->fd, addr - base_of(a), pages(length), advice, 0);
 		return ret == -EINVAL || ret == -EPERM || ret == -ENOSYS ? 1 : ret;
 	default:
 		return 1;
@@ -380,7 +402,9 @@ static long do_msync(uintptr_t addr, size_t length, int flags)
 {
 	long ret;
 
-	/* There is no file behind it; the kernel still checks the rest. */
+	if (touches(addr, length) && sync_file(addr, length, flags, &ret))
+		return ret;
+	/* There is no file behind the others; the kernel still checks the rest. */
 	if ((flags & (MS_SYNC | MS_ASYNC)) == MS_SYNC && touches(addr, length)) {
 		if (area_of(addr, length)) {
 			flags ^= MS_SYNC | MS_ASYNC;
@@ -412,7 +436,7 @@ static uintptr_t in_shadow(uintptr_t addr, size_t length, bool sets)
 	if (!a)
 		return addr;
 	a->policies |= sets;
-	return a->shadow + (addr - a->start);
+	return in_shadow_of(a, addr);
 }
 
 /* A call that sets one: what reaches beyond an area is for the kernel, after it has left. */

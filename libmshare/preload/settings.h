@@ -10,6 +10,7 @@ struct settings {
 	size_t min;		/* bytes from which on an area is served; 0: none is */
 	bool verbose;
 	bool anywhere;		/* MAP_32BIT is a hint */
+	char files[4096];	/* by these paths files are served, as matches() knows them */
 	unsigned long filters;	/* so many filters let our calls pass */
 	char program[65];	/* its name when it began; it may be of any length later */
 };
@@ -38,6 +39,9 @@ static inline unsigned long number(const char *text)
 bool filter_allows(const char **why);
 /* The program has installed one. */
 void filter_added(void);
+
+/* Does the path fit the pattern, in which * and ? are for / too? */
+bool matches(const char *path, const char *pattern);
 
 /* The C library: finds its functions, before anything of it is called. */
 void find_functions(void);

@@ -82,6 +82,9 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	strncpy(settings.program, name, sizeof(settings.program) - 1);
 	settings.verbose = value_of(env, PRELOAD_VERBOSE);
 	settings.anywhere = value_of(env, PRELOAD_ANYWHERE);
+	value = value_of(env, PRELOAD_FILES);
+	if (value && strlen(value) < sizeof(settings.files))
+		strcpy(settings.files, value);
 	value = value_of(env, PRELOAD_FILTERS);
 	settings.filters = value ? number(value) : 0;
 	value = value_of(env, PRELOAD_MIN);

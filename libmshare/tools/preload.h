@@ -11,6 +11,9 @@
 #define PRELOAD_VERBOSE	"MSHARE_RUN_VERBOSE"
 /* If set: MAP_32BIT is a hint. */
 #define PRELOAD_ANYWHERE	"MSHARE_RUN_ANYWHERE"
+/* A pattern of paths, at most PRELOAD_PATTERN bytes: files are served, too. */
+#define PRELOAD_FILES	"MSHARE_RUN_FILES"
+#define PRELOAD_PATTERN	4095
 /* So many filters of system calls are known to let those of regions pass. */
 #define PRELOAD_FILTERS	"MSHARE_RUN_FILTERS"
 

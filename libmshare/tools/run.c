@@ -27,6 +27,7 @@ static void help(void)
 	     "Options:\n"
 	     " -m, --min SIZE  smallest area that becomes a region (default " DEFAULT_MIN "); K, M, G, T\n"
 	     " -a, --anywhere  serve MAP_32BIT, too: at any address\n"
+	     " -F, --files[=GLOB]  serve shared mappings of files, too; of paths that fit GLOB\n"
 	     " -f, --filtered  try whether a filter (seccomp) allows regions\n"
 	     " -r, --require   fail if it is known that there will be no regions\n"
 	     " -q, --quiet     do not say so\n"
@@ -175,6 +176,7 @@ int do_run(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "anywhere", no_argument, NULL, 'a' },
+		{ "files", optional_argument, NULL, 'F' },
 		{ "filtered", no_argument, NULL, 'f' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "min", required_argument, NULL, 'm' },
@@ -185,15 +187,20 @@ int do_run(int argc, char **argv)
 		{ NULL, 0, NULL, 0 }
 	};
 	bool anywhere = false, filtered = false, quiet = false, require = false, verbose = false;
-	const char *min = DEFAULT_MIN, *others, *why;
+	const char *files = NULL, *min = DEFAULT_MIN, *others, *why;
 	unsigned long filters;
 	char *library, *words;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "+afhm:qrvV", options, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, "+aF::fhm:qrvV", options, NULL)) != -1) {
 		switch (c) {
 		case 'a':
 			anywhere = true;
+			break;
+		case 'F':
+			files = optarg ? optarg : "*";
+			if (!*files || strlen(files) > PRELOAD_PATTERN)
+				errx(OWN_ERROR, "--files: a pattern has 1 to %d bytes", PRELOAD_PATTERN);
 			break;
 		case 'f':
 			filtered = true;
@@ -227,6 +234,10 @@ int do_run(int argc, char **argv)
 	put(PRELOAD_MIN, text("%llu", parse_size(min)));
 	put_flag(PRELOAD_VERBOSE, verbose);
 	put_flag(PRELOAD_ANYWHERE, anywhere);
+	if (files)
+		put(PRELOAD_FILES, files);
+	else
+		unsetenv(PRELOAD_FILES);
 	library = find_library();
 	/* These characters separate entries there, and cannot be quoted. */
 	if (strpbrk(library, " :"))
@@ -240,6 +251,11 @@ int do_run(int argc, char **argv)
 	if (!why && filters)
 		put(PRELOAD_FILTERS, text("%lu", filters));
 	words = why ? text("all memory remains ordinary: %s", why) : NULL;
+	/* What a filter lets through is known for the calls that all kernels with regions have. */
+	if (!why && files && !filters && mshare_abi_version() < MSHARE_ABI_LEVEL) {
+		why = "this kernel has no regions of files";
+		words = text("files remain ordinary: %s", why);
+	}
 	if (!why) {
 		why = why_not_program(argv[optind]);
 		words = why ? text("the memory of %s remains ordinary: it %s", argv[optind], why) : NULL;

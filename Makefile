@@ -9,7 +9,8 @@ PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl
 	kmod cpio rsync xz-utils patch ccache perl binutils file \
 	qemu-system-x86 busybox-static e2fsprogs util-linux \
 	sparse shellcheck mandoc groff gdb strace spin python3-docutils \
-	g++ pkg-config valgrind libsmartcols-dev procps liburing-dev gnuplot-nox python3 musl-tools
+	g++ pkg-config valgrind libsmartcols-dev procps liburing-dev gnuplot-nox python3 musl-tools \
+	python3-numpy python3-lmdb lmdb-utils sqlite3 python3-maxminddb mmdb-bin
 
 CONFIGS := kernel/configs
 # An empty series leaves a kernel without our Kconfig.

@@ -6,8 +6,8 @@
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
 #include "mst.h"
+#include "under_run.h"
 
-#include <libgen.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <pthread.h>
@@ -21,22 +21,9 @@
 #define LENGTH	(16 * MIB)
 #define PART	(4 * MIB)
 
-/* The system call that no library sees. */
 static void *raw_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
-	register long r10 asm("r10") = flags;
-	register long r8 asm("r8") = fd;
-	register long r9 asm("r9") = offset;
-	long ret;
-
-	asm volatile("syscall" : "=a" (ret) : "a" (SYS_mmap), "D" (addr), "S" (length), "d" ((long)prot),
-		     "r" (r10), "r" (r8), "r" (r9) : "rcx", "r11", "memory");
-	return (void *)ret;
-}
-
-static bool is_region(const void *addr)
-{
-	return strstr(maps_line(addr), "/mshare:");
+	return (void *)raw(SYS_mmap, (long)addr, length, prot, flags, fd, offset);
 }
 
 /* What the program that is started once more finds in a file. */
@@ -66,29 +53,11 @@ static int answer(const char *path)
 	return read(0, &a, 1);
 }
 
-/* Starts once more, under the command beside which it was built. */
 __attribute__((constructor)) static void preloaded(int argc, char **argv)
 {
-	char self[4096] = "", command[4200], *args[argc + 6];
-	int i;
-
 	if (getenv("RUN_FILES_PATH"))
 		_exit(answer(getenv("RUN_FILES_PATH")));
-	if (getenv("MSHARE_RUN_MIN"))
-		return;
-	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
-		exit(KSFT_FAIL);
-	args[0] = "mshare";
-	args[1] = "run";
-	args[2] = "--min=16M";
-	args[3] = "--files";
-	args[4] = strdup(self);
-	for (i = 1; i <= argc; i++)
-		args[4 + i] = argv[i];
-	snprintf(command, sizeof(command), "%s/../libmshare/mshare", dirname(self));
-	execv(command, args);
-	perror(command);
-	exit(KSFT_FAIL);
+	run_again(argc, argv, "--files");
 }
 
 /* Another program that reads a file: it ends when HOLD is closed. */
@@ -125,15 +94,6 @@ static int end(struct program *p)
 {
 	close(p->hold);
 	return wait_for(p->pid);
-}
-
-static int descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 1000; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
 }
 
 static char tmpfs[32];
@@ -200,16 +160,6 @@ FIXTURE_TEARDOWN(files)
 	close(self->fd);
 	if (!variant->disk)
 		tmpfs_umount();
-}
-
-/* Leaves no trace of itself. */
-static bool store(char *addr, uint8_t value)
-{
-	uint8_t old = *addr;
-	int ret = try_store(addr, value);
-
-	*addr = old;
-	return ret == FAULT_NONE;
 }
 
 TEST_F(files, children_share_it)

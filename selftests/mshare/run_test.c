@@ -6,9 +6,9 @@
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
 #include "mst.h"
+#include "under_run.h"
 
 #include <dlfcn.h>
-#include <libgen.h>
 #include <linux/close_range.h>
 #include <linux/filter.h>
 #include <linux/mempolicy.h>
@@ -25,53 +25,9 @@
 #define LENGTH	(16 * MIB)
 #define PART	(4 * MIB)
 
-/* Starts once more, under the command beside which it was built. */
 __attribute__((constructor)) static void preloaded(int argc, char **argv)
 {
-	char self[4096] = "", command[4200], *args[argc + 5];
-	int i;
-
-	if (getenv("MSHARE_RUN_MIN"))
-		return;
-	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
-		exit(KSFT_FAIL);
-	args[0] = "mshare";
-	args[1] = "run";
-	args[2] = "--min=16M";
-	args[3] = strdup(self);
-	for (i = 1; i <= argc; i++)
-		args[3 + i] = argv[i];
-	snprintf(command, sizeof(command), "%s/../libmshare/mshare", dirname(self));
-	execv(command, args);
-	perror(command);
-	exit(KSFT_FAIL);
-}
-
-static bool is_region(const void *addr)
-{
-	return strstr(maps_line(addr), "/mshare:");
-}
-
-static int descriptors(void)
-{
-	int fd, n = 0;
-
-	for (fd = 0; fd < 1000; fd++)
-		n += fcntl(fd, F_GETFD) >= 0;
-	return n;
-}
-
-/* A system call that no library sees. */
-static long raw(long nr, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 asm("r10") = d;
-	register long r8 asm("r8") = e;
-	register long r9 asm("r9") = f;
-	long ret;
-
-	asm volatile("syscall" : "=a" (ret) : "a" (nr), "D" (a), "S" (b), "d" (c), "r" (r10), "r" (r8), "r" (r9)
-		     : "rcx", "r11", "memory");
-	return ret;
+	run_again(argc, argv, "--");
 }
 
 static void *ordinary(uint64_t length)
@@ -116,16 +72,6 @@ FIXTURE_TEARDOWN(run)
 	EXPECT_EQ(FAULT_MAPERR, try_load(self->addr));
 	if (!variant->closed)
 		EXPECT_EQ(self->descriptors, descriptors());
-}
-
-/* Leaves no trace of itself. */
-static bool store(char *addr, uint8_t value)
-{
-	uint8_t old = *addr;
-	int ret = try_store(addr, value);
-
-	*addr = old;
-	return ret == FAULT_NONE;
 }
 
 TEST_F(run, children_share_it)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the tests of mshare run share.  Included after the harness and mst.h. */
+#ifndef UNDER_RUN_H
+#define UNDER_RUN_H
+
+#include <libgen.h>
+
+/*
+ * Starts the program once more, under the command beside which it was built, with
+ * OPTION.  For a constructor; returns when that is so already.
+ */
+static void run_again(int argc, char **argv, char *option)
+{
+	char self[4096] = "", command[4200], *args[argc + 6];
+	int i;
+
+	if (getenv("MSHARE_RUN_MIN"))
+		return;
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		exit(KSFT_FAIL);
+	args[0] = "mshare";
+	args[1] = "run";
+	args[2] = "--min=16M";
+	args[3] = option;
+	args[4] = strdup(self);
+	for (i = 1; i <= argc; i++)
+		args[4 + i] = argv[i];
+	snprintf(command, sizeof(command), "%s/../libmshare/mshare", dirname(self));
+	execv(command, args);
+	perror(command);
+	exit(KSFT_FAIL);
+}
+
+static bool is_region(const void *addr)
+{
+	return strstr(maps_line(addr), "/mshare:");
+}
+
+static int descriptors(void)
+{
+	int fd, n = 0;
+
+	for (fd = 0; fd < 1000; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* A system call that no library sees. */
+static long raw(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long r10 asm("r10") = d;
+	register long r8 asm("r8") = e;
+	register long r9 asm("r9") = f;
+	long ret;
+
+	asm volatile("syscall" : "=a" (ret) : "a" (nr), "D" (a), "S" (b), "d" (c), "r" (r10), "r" (r8), "r" (r9)
+		     : "rcx", "r11", "memory");
+	return ret;
+}
+
+/* Leaves no trace of itself. */
+static bool store(char *addr, uint8_t value)
+{
+	uint8_t old = *addr;
+	int ret = try_store(addr, value);
+
+	*addr = old;
+	return ret == FAULT_NONE;
+}
+
+#endif /* UNDER_RUN_H */

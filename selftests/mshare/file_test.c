@@ -1316,16 +1316,15 @@ TEST_F(file, a_full_file_system_is_SIGBUS)
 /* What it saves */
 
 static void many_programs(struct __test_metadata *_metadata, const char *path, const char *mode,
-			  uint64_t size)
+			  uint64_t size, int n)
 {
-	enum { N = 64 };
-	int answers[N], hold[N], i;
+	int answers[n], hold[n], i;
 	uint64_t first = 0, faults = 0;
 	long long one = 0, all;
 	struct answer a;
-	pid_t pid[N];
+	pid_t pid[n];
 
-	for (i = 0; i < N; i++) {
+	for (i = 0; i < n; i++) {
 		pid[i] = start_program(path, mode, size, &answers[i], &hold[i]);
 		ASSERT_EQ(sizeof(a), read(answers[i], &a, sizeof(a)));
 		EXPECT_EQ(0, a.wrong);
@@ -1338,13 +1337,13 @@ static void many_programs(struct __test_metadata *_metadata, const char *path, c
 	}
 	all = sys_mshare("pgtable_bytes");
 	TH_LOG("faults of the first %llu, of %d others %llu; page tables %lld, then %lld",
-	       (unsigned long long)first, N - 1, (unsigned long long)faults, one, all);
+	       (unsigned long long)first, n - 1, (unsigned long long)faults, one, all);
 	/* A fault maps no more than 16 pages. */
 	EXPECT_LE(size / PAGE / 16, first);
 	EXPECT_GE(64, faults);
 	EXPECT_LE(size / PAGE * 8, one);
 	EXPECT_LE(all * 100, one * 102);
-	for (i = 0; i < N; i++) {
+	for (i = 0; i < n; i++) {
 		close(hold[i]);
 		EXPECT_EQ(0, wait_for(pid[i]));
 	}
@@ -1355,13 +1354,14 @@ TEST_F(file, many_programs_have_the_page_tables_and_faults_of_one)
 	/* A GiB, where there is one, and not on a kernel that checks each access. */
 	bool large = meminfo("MemAvailable:") * KIB > 2 * GIB && access("/proc/lockdep", F_OK);
 	uint64_t size = large ? GIB : 64 * MIB;
+	int n = large ? 64 : 16;
 
 	ASSERT_OK(ftruncate(self->file, 0));
 	ASSERT_OK(mount(NULL, self->dir, NULL, MS_REMOUNT, "size=90%"));
 	ASSERT_OK(fallocate(self->file, 0, 0, size));
-	many_programs(_metadata, self->path, "l", size);
+	many_programs(_metadata, self->path, "l", size, n);
 	EXPECT_TRUE(sys_mshare_becomes("regions", self->regions));
-	many_programs(_metadata, self->path, "s", size);
+	many_programs(_metadata, self->path, "s", size, n);
 }
 
 TEST_HARNESS_MAIN

@@ -433,17 +433,23 @@ struct file *mshare_open_file(struct file *file, u64 length)
 		region_file = ERR_CAST(inode);
 		goto out;
 	}
-	err = mshare_fit(inode, file, length);
-	region_file = err ? ERR_PTR(err) :
-		mshare_new_file(inode, name.name.name,
-				file->f_mode & FMODE_WRITE ? O_RDWR : O_RDONLY);
-	if (IS_ERR(region_file))
+	/* First, so that nothing fails when the region has changed. */
+	region_file = mshare_new_file(inode, name.name.name,
+				      file->f_mode & FMODE_WRITE ? O_RDWR : O_RDONLY);
+	if (IS_ERR(region_file)) {
 		iput(inode);
-	else
-		region_file->f_path.dentry->d_fsdata = path;
+		goto out;
+	}
+	region_file->f_path.dentry->d_fsdata = path;
+	path = NULL;
+	err = mshare_fit(inode, file, length);
+	if (err) {
+		fput(region_file);
+		region_file = ERR_PTR(err);
+	}
 out:
 	release_dentry_name_snapshot(&name);
-	if (IS_ERR(region_file)) {
+	if (path) {
 		path_put(path);
 		kfree(path);
 	}

@@ -101,7 +101,7 @@ static long attach_exactly(struct area *a, int region, int fd)
 }
 
 /* With the lock. */
-static long make(size_t length, int prot, int flags, int fd, size_t offset, const char **why)
+static long make(size_t length, int prot, int fd, size_t offset, const char **why)
 {
 	struct area *a;
 	int region;
@@ -126,15 +126,29 @@ static long make(size_t length, int prot, int flags, int fd, size_t offset, cons
 	if (region < 0)
 		return region;
 	ret = attach_exactly(a, region, fd);
-	/* As mmap() does it: nothing is written to, and errors are for whoever gets there. */
-	if (!is_error(ret) && (flags & MAP_POPULATE))
-		kernel(__NR_mshare_advise, region, offset, a->length, MADV_POPULATE_READ, 0);
 	/* The attachment has the region.  What another thread has put there stays open. */
 	a->fd = region;
 	if (fd_is_ours(a))
 		kernel(SYS_close, region);
 	a->fd = -1;
 	return is_error(ret) ? ret : (long)add_area(a, ret);
+}
+
+/*
+ * MAP_POPULATE: nothing is written to, and errors are for whoever gets there.  The
+ * kernel reads each page, which is an error where that would be SIGBUS, and takes it
+ * for signals to block: all are.
+ */
+static void populate(uintptr_t addr, size_t length)
+{
+	unsigned long all = ~0UL, blocked;
+	uintptr_t at;
+
+	kernel(SYS_rt_sigprocmask, SIG_BLOCK, &all, &blocked, sizeof(all));
+	for (at = addr; at < addr + length; at += PAGE)
+		if (kernel(SYS_rt_sigprocmask, SIG_BLOCK, at, NULL, sizeof(all)))
+			break;
+	kernel(SYS_rt_sigprocmask, SIG_SETMASK, &blocked, NULL, sizeof(all));
 }
 
 long serve_file(size_t length, int prot, int flags, int fd, size_t offset, const char **why)
@@ -144,8 +158,10 @@ long serve_file(size_t length, int prot, int flags, int fd, size_t offset, const
 
 	*why = NULL;
 	lock(&before);
-	ret = make(length, prot, flags, fd, offset, why);
+	ret = make(length, prot, fd, offset, why);
 	unlock(&before);
+	if (!is_error(ret) && (flags & MAP_POPULATE))
+		populate(ret, pages(length));
 	return ret;
 }
 

@@ -21,7 +21,9 @@ mkdir "$tmp/memory" "$tmp/disk"
 mount -t tmpfs none "$tmp/memory" || exit
 # Its file system is in memory, too: nothing here waits for a disk.
 truncate -s 1G "$tmp/memory/disk"
-mkfs.ext4 -qF "$tmp/memory/disk" && becomes mount -o loop "$tmp/memory/disk" "$tmp/disk" || exit
+mkfs.ext4 -qF "$tmp/memory/disk" || exit
+# Not by mount: what is open for writing cannot be mounted here.
+device=$(losetup --find --show "$tmp/memory/disk") && mount "$device" "$tmp/disk" || exit
 mountpoint -q /dev/shm || mount -t tmpfs none /dev/shm || exit
 
 python() { /usr/bin/python3 "$program" "$@"; }

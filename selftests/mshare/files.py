@@ -121,13 +121,13 @@ def numpy_count(path):
 
 
 def numpy_check(path):
-    """All counters are at one of two numbers, the upper one at the front."""
+    """Each of three writers that were killed has left one step down, at most."""
     import numpy
     array = numpy.memmap(path, dtype="u8", mode="r")
     with open(path, "rb") as file:
         assert file.read() == array.tobytes()
     steps = numpy.diff(array.astype("i8"))
-    assert set(numpy.unique(steps)) <= {-1, 0} and (steps < 0).sum() <= 1
+    assert steps.max() <= 0 and steps.sum() >= -3
 
 
 # LMDB: a map that is larger than the file

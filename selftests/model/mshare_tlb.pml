@@ -16,6 +16,8 @@
  *		arch_tlbbatch_flush()
  *	task	attaches, detaches and drops guests; at last the region goes
  *
+ * LAZY_MASK and GLOBAL are what Linux 7.3 does otherwise than 6.12: see there.
+ *
  * What is left out:
  *  - Weak memory: steps happen in one order that all see.  The stores whose
  *    order matters are locked instructions (mask bits, generations) or CR3
@@ -26,6 +28,8 @@
  *  - An ASID is never evicted: that is the same as a flush of all of it.
  *  - CPU hotplug, text_poke's mm, PTI's second PCID, paravirtual flushes,
  *    preemption of the flusher (it may run on any CPU, or between them).
+ *  - That an mm goes over to a global ASID: nothing is cached or recorded for
+ *    that one yet, as at the beginning here.
  *  - While a CPU is in switch_mm_irqs_off() it is in neither mm for the checks
  *    (IRQs are off, and what it walks speculatively until it writes CR3
  *    goes into an ASID whose generation is then out of date): as with any mm.
@@ -121,6 +125,12 @@
 #define BATCH		0
 #endif
 /* TASK: what task does, a list of attach(mm, a) and detach(mm, a) */
+#ifndef LAZY_MASK		/* CPUs stay in the mask of an mm that they leave, */
+#define LAZY_MASK	0	/* and a flusher that asks others reads it again */
+#endif
+#ifndef GLOBAL			/* mms whose ASID INVLPGB flushes everywhere, bits */
+#define GLOBAL		0
+#endif
 #ifndef REGION			/* the region that goes when task is done */
 #define REGION		99
 #endif
@@ -145,6 +155,7 @@
 #define ATTS(h)		(((h) == 0 -> 1 : 0) | ((h) == A1_HOST -> 2 : 0))
 #define HOSTS(s)	(((s) & 1 -> 1 : 0) | ((s) & 2 -> BIT(A1_HOST) : 0))
 #define AS(c, m)	((c) * MMS + (m))
+#define OWN_STALE(c, m, g)	(!(GLOBAL & BIT(m)) && a_own[AS(c, m)] != (g))
 
 /* What was sent: flush 0..2, or one of these. */
 #define SYNC	3
@@ -188,7 +199,7 @@ c_decl {
 		X(unlazy_flush) X(unlazy_own) X(unlazy_keep) X(leave_mm) X(skip_lazy) X(ipi_lazy) \
 		X(ranged) X(ranged_both) X(full) X(full_two_hosts) X(up_to_date) X(trim) X(trim_init) \
 		X(sync) X(sync_done) X(sync_lazy) X(sync_elsewhere) X(own_flush) X(batch_own) X(batch_host) \
-		X(batch_up_to_date) X(old_set) X(leftover_bit) X(freed_region) X(attach_again)
+		X(batch_up_to_date) X(own_elsewhere) X(broadcast) X(broadcast_all) X(global_flush) X(old_set) X(leftover_bit) X(freed_region) X(attach_again)
 	#define X(name) hit_##name,
 	enum { PATHS hits };
 	#undef X
@@ -227,6 +238,16 @@ inline flush_asid(C, M)
 {
 	a_psc[AS(C, M)] = 0;
 	a_tlb[AS(C, M)] = 0
+}
+
+/* INVLPGB: an ASID on all CPUs, and whoever sent it waits. */
+inline broadcast(M)
+{
+	for (i : 0 .. CPUS - 1) {
+		flush_asid(i, M);
+		if :: loaded[i] == M -> fill(i) :: else fi
+	}
+	i = 0
 }
 
 /* ---- what must hold: in every state in which c runs, so where it changes */
@@ -342,7 +363,9 @@ inline to_init(C, S)
 	d_step { switching[C] = true; lazy[C] = false };
 	QUIET {
 		leave_hosts(C, INIT, S);
+#if !LAZY_MASK
 		mask[loaded[C]] = mask[loaded[C]] & ~BIT(C);
+#endif
 		d_step { loaded[C] = INIT; switching[C] = false }
 	}
 }
@@ -444,7 +467,11 @@ inline handle_sync(C)
 inline handle_own(C)
 {
 	if
-	:: loaded[C] != own_mm
+	:: loaded[C] != own_mm ->
+#if LAZY_MASK
+		mask[own_mm] = mask[own_mm] & ~BIT(C);
+#endif
+		HIT(own_elsewhere)
 	:: else ->
 		if
 		:: lazy[C] -> to_init(C, s)
@@ -452,7 +479,7 @@ inline handle_own(C)
 			d_step { m = loaded[C]; g = own[m] };
 			d_step {
 				if
-				:: a_own[AS(C, m)] != g ->
+				:: OWN_STALE(C, m, g) ->
 					flush_asid(C, m); fill(C); a_own[AS(C, m)] = g; HIT(own_flush)
 				:: else
 				fi
@@ -474,10 +501,10 @@ inline handle_all(C)
 			catch_up(C, m);
 			d_step {
 				if
-				:: a_own[AS(C, m)] != g ->
+				:: OWN_STALE(C, m, g) ->
 					flush_asid(C, m); fill(C); a_own[AS(C, m)] = g;
 					HIT(batch_own)
-				:: a_own[AS(C, m)] == g && BUG != BATCH_IGNORES_HOSTS && STALE(C, m, s, id, sum) ->
+				:: !OWN_STALE(C, m, g) && BUG != BATCH_IGNORES_HOSTS && STALE(C, m, s, id, sum) ->
 					flush_asid(C, m); fill(C);
 					record(C, m, s, id, sum);
 					check_record(C, m);
@@ -539,12 +566,13 @@ end:	do
 		};
 		d_step {
 			if
-			:: a_own[AS(c, m)] != g ->
+			:: OWN_STALE(c, m, g) ->
 				/* nothing is compared then, nor recorded */
 				flush_asid(c, m); fill(c);
 				a_own[AS(c, m)] = g;
 				HIT(unlazy_own)
-			:: a_own[AS(c, m)] == g && BUG != UNLAZY_NO_COMPARE && STALE(c, m, s, id, sum) ->
+			:: !OWN_STALE(c, m, g) && BUG != UNLAZY_NO_COMPARE && STALE(c, m, s, id, sum) ->
+				HIT_IF(GLOBAL & BIT(m), global_flush);
 				flush_asid(c, m); fill(c);
 				record(c, m, s, id, sum);
 				check_record(c, m);
@@ -579,7 +607,9 @@ end:	do
 				mask[loaded[c]] = mask[loaded[c]] & ~BIT(c)
 #else
 				leave_hosts(c, nx, s);
+#if !LAZY_MASK
 				mask[loaded[c]] = mask[loaded[c]] & ~BIT(c)
+#endif
 #endif
 			:: else
 			fi;
@@ -607,10 +637,10 @@ end:	do
 			loaded[c] = nx;
 			switching[c] = false;
 			if
-			:: a_own[AS(c, nx)] != g || (BUG != ASID_NO_COMPARE && STALE(c, nx, s, id, sum)) ->
+			:: OWN_STALE(c, nx, g) || (BUG != ASID_NO_COMPARE && STALE(c, nx, s, id, sum)) ->
 				HIT(switch_flush);
-				HIT_IF(s && a_own[AS(c, nx)] != g && !STALE(c, nx, s, id, sum), switch_own_only);
-				HIT_IF(a_own[AS(c, nx)] == g, switch_host_only);
+				HIT_IF(s && OWN_STALE(c, nx, g) && !STALE(c, nx, s, id, sum), switch_own_only);
+				HIT_IF(!OWN_STALE(c, nx, g), switch_host_only);
 				flush_asid(c, nx);
 				a_own[AS(c, nx)] = g;
 				record(c, nx, s, id, sum)
@@ -669,6 +699,10 @@ proctype flush(byte p)
 	old_pte = old_pte & ~BIT(p);
 	d_step { gen[P_HOST(p)]++; new_gen[p] = gen[P_HOST(p)] };
 	to = hmask[P_HOST(p)];
+#if LAZY_MASK
+	/* With preemption off on CPU 0 if nobody else is in it, else from anywhere. */
+	if :: to & ~1 -> to = hmask[P_HOST(p)] :: else fi;
+#endif
 #if BUG == NO_LOCAL_BRANCH
 	if :: to == BIT(0) -> to = 0 :: else fi;	/* it runs on CPU 0 */
 #endif
@@ -695,7 +729,13 @@ proctype batch()
 		p++
 	:: else -> break
 	od;
+#if GLOBAL
+	/* Who has INVLPGB flushes all ASIDs of all CPUs. */
+	to = 0;
+	d_step { HIT(broadcast_all); for (p : 1 .. MMS - 1) { broadcast(p) }; p = 0 };
+#else
 	send(to, ALL, true);
+#endif
 	d_step {
 		flushed = flushed | (BATCH == 2 -> 3 : 1);
 		check_all();
@@ -749,8 +789,12 @@ inline unlink_and_flush(MM, A)
 	linked[MM] = linked[MM] & ~BIT(A);
 #if BUG != FREE_BEFORE_FLUSH
 	own[MM]++;
-	d_step { own_mm = MM; to = mask[MM] };
-	send(to, OWN, false);
+	if
+	:: GLOBAL & BIT(MM) -> d_step { HIT(broadcast); broadcast(MM) }
+	:: else ->
+		d_step { own_mm = MM; to = mask[MM] };
+		send(to, OWN, false)
+	fi;
 	d_step { gone[MM] = gone[MM] | BIT(A); check_all() }
 #endif
 }

@@ -16,9 +16,12 @@ CONFIGS := kernel/configs
 # An empty series leaves a kernel without our Kconfig.
 WITHOUT = $(if $(shell grep -v '^\#' kernel/series),,--without MSHARE)
 SYMBOLS_CONFIG = $(if $(SYMBOLS),$(CONFIGS)/symbols.config)
+# On which kernel source, a folder of kernel/bases; BUILD is where its results go.
+export BASE ?= 6.12
+BUILD = build$(if $(filter-out 6.12,$(BASE)),/$(BASE))
 # A mutated kernel must not pass for the real one.
-OUT = build$(if $(MUTATION),/mutations/$(MUTATION))
-WARN = if [ -s build/warning ]; then cat build/warning; fi
+OUT = $(BUILD)$(if $(MUTATION),/mutations/$(MUTATION))
+WARN = if [ -s $(BUILD)/warning ]; then cat $(BUILD)/warning; fi
 
 help:
 	@echo 'make demo         what sharing page tables saves, on a file: [FILE=..] [PROCS=64]'
@@ -42,6 +45,7 @@ help:
 	@echo 'make check-long   mutate, stress, differ, races, shuffle and writeback'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
+	@echo 'make objects      what the patches touch and our files only, warnings are errors'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
 	@echo 'make kernel-kcsan build/kcsan/bzImage and vmlinux: looks for data races'
 	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
@@ -58,6 +62,7 @@ help:
 	@echo 'make deps         installs the Debian packages that all this needs'
 	@echo 'make clean        removes build/'
 	@echo 'Variables: JOBS=n, MUTATION=name (selftests/mutations/), LINUX_TARBALL=file,'
+	@echo '           BASE=7.3 (kernel/bases/; results in build/7.3/),'
 	@echo '           CCACHE_DIR=dir, SYMBOLS=1 (debug info), LIST=.. SUITES=".." for make suite'
 
 # Only asks dpkg when everything is there.
@@ -74,34 +79,39 @@ deps:
 
 kernel: deps
 	@kernel/prepare
-	@kernel/build $(WITHOUT) build/src fast $(OUT) $(CONFIGS)/base.config $(CONFIGS)/fast.config $(SYMBOLS_CONFIG)
+	@kernel/build $(WITHOUT) $(BUILD)/src fast $(OUT) $(CONFIGS)/base.config $(CONFIGS)/fast.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
 kernel-debug: deps
 	@kernel/prepare
-	@kernel/build $(WITHOUT) build/src debug $(OUT)/debug $(CONFIGS)/base.config $(CONFIGS)/debug.config $(SYMBOLS_CONFIG)
+	@kernel/build $(WITHOUT) $(BUILD)/src debug $(OUT)/debug $(CONFIGS)/base.config $(CONFIGS)/debug.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
 # Looks for data races; see 'make races'.
 kernel-kcsan: deps
 	@kernel/prepare
-	@kernel/build $(WITHOUT) build/src kcsan $(OUT)/kcsan $(CONFIGS)/base.config $(CONFIGS)/kcsan.config $(SYMBOLS_CONFIG)
+	@kernel/build $(WITHOUT) $(BUILD)/src kcsan $(OUT)/kcsan $(CONFIGS)/base.config $(CONFIGS)/kcsan.config $(SYMBOLS_CONFIG)
 	@$(WARN)
+
+# What the series touches, and ours: does it fit, and compile without a warning?
+objects: deps
+	@kernel/objects
 
 kernel-base: deps
 	@kernel/prepare --unpatched
-	@kernel/build --without MSHARE build/src-base fast build/base-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config
-	@ln -sf base-kernel/bzImage build/base.bzImage
+	@kernel/build --without MSHARE $(BUILD)/src-base fast $(BUILD)/base-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config
+	@ln -sf base-kernel/bzImage $(BUILD)/base.bzImage
 	@$(WARN)
 
 kernel-off: deps
 	@kernel/prepare
-	@kernel/build --without MSHARE build/src off build/off-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config
-	@ln -sf off-kernel/bzImage build/off.bzImage
+	@kernel/build --without MSHARE $(BUILD)/src off $(BUILD)/off-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config
+	@ln -sf off-kernel/bzImage $(BUILD)/off.bzImage
 	@$(WARN)
 
+# Whatever the kernel: the programs are the same, with the harness of one of them.
 tests: deps
-	@kernel/prepare
+	@BASE=6.12 kernel/prepare
 	@$(MAKE) -s -f libmshare/Makefile BUILD=$(CURDIR)/build
 	@$(MAKE) -s -f selftests/mshare/Makefile BUILD=$(CURDIR)/build
 
@@ -142,13 +152,13 @@ check-services: kernel tests
 	@$(WARN)
 
 # The guest's /tmp hides the host's: a file from there has to be shared.
-FILE = $(shell . kernel/BASE && echo $$TARBALL)
+FILE = $(shell . kernel/bases/6.12/BASE && echo $$TARBALL)
 PROCS = 64
 demo: kernel tests
 	@[ -f '$(FILE)' ] && [ -r '$(FILE)' ] || { echo "demo: $(FILE) is no readable file" >&2; exit 1; }
 	@file=$$(realpath '$(FILE)'); sum=$$(sha256sum <"$$file"); share=; \
 	case $$file in /tmp/* | /dev/*) share="--out $$(dirname "$$file")" ;; esac; \
-	selftests/vm/run --mem $$((2048 + $$(stat -c %s "$$file") / 1048576 * 3 / 2)) --timeout 3600 $$share -- \
+	selftests/vm/run --kernel $(BUILD)/bzImage --mem $$((2048 + $$(stat -c %s "$$file") / 1048576 * 3 / 2)) --timeout 3600 $$share -- \
 		sh build/selftests/demo.sh "$$file" $(PROCS) 256 "$${sum%% *}"
 	@$(WARN)
 
@@ -250,7 +260,7 @@ model: deps
 # What is too long for make check, one line a run in selftests/results.tsv.
 check-long: mutate stress differ races shuffle writeback
 
-KERNEL = build/bzImage
+KERNEL = $(BUILD)/bzImage
 shell: deps
 	@[ -e $(KERNEL) ] || $(MAKE) kernel$(if $(findstring /debug/,$(KERNEL)),-debug)
 	@selftests/vm/run --kernel $(KERNEL) $(VM) --shell
@@ -258,4 +268,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services
+.PHONY: help deps kernel kernel-debug kernel-kcsan objects kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services

@@ -8,8 +8,8 @@
  * S1  A CPU that has a guest loaded, lazy or not, whose link may be set is in
  *     mm_cpumask(host).  The mask may hold more; only the CPU itself takes
  *     itself out, with IRQs off.
- * S2  mshare_seen[asid] = {id, gen}: that ASID holds nothing from the tables of
- *     the set with that id older than the state at the sum gen of its hosts'
+ * S2  mshare_seen of an ASID = {id, gen}: it holds nothing from the tables of the
+ *     set with that id older than the state at the sum gen of its hosts'
  *     context.tlb_gen.  The sum is read before the flush that makes it true.
  *     It never comes back to a value, as each of its parts only grows.
  * S3  A set is published before the first link of what it names is set, and
@@ -31,6 +31,19 @@
  * the new generation and flushes.  A lazy CPU gets no IPI unless tables are
  * freed, and compares when it stops being lazy.
  *
+ * Where kernel and CPU have INVLPGB, a guest may get an ASID that is the same on
+ * all CPUs.  Then its own flushes are broadcast: the one of S3 reaches the ASID on
+ * each CPU, whatever that has loaded, and is waited for.  Hosts have no ASID, and
+ * their flushes are as ever: S1 and S2 hold for this ASID as for any other.
+ * Emulated machines have no INVLPGB, so this is argued; there is a KUnit test of
+ * the slots, and selftests/model of mshare has global ASIDs.
+ *
+ * Where CPUs stay in mm_cpumask(guest) after a switch, publishing sends to more of
+ * them than run the guest, and those find another mm loaded.  mm_cpumask(host) is
+ * left at once all the same: its flushes go to all that are in it.  A flusher that
+ * may be preempted between asking the mask and sending to it asks it again: with
+ * any CPU that came meanwhile it is as with one that came before.
+ *
  * gup_fast walks a guest with IRQs off on a CPU that has it loaded: by S1 the
  * IPI before tables are freed waits for it.
  */
@@ -41,16 +54,16 @@
 #include <linux/smp.h>
 #include <linux/vmstat.h>
 #include <asm/frame.h>
-#include <asm/hardirq.h>
 #include <asm/ibt.h>
+#include <asm/mshare_compat.h>
 #include <asm/mshare_tlb.h>
 #include <trace/events/mshare.h>
 #include <trace/events/tlb.h>
 
 #include "mm_internal.h"
 
-/* Parallel to cpu_tlbstate.ctxs[]; only guests have something here. */
-static DEFINE_PER_CPU(struct mshare_seen, mshare_seen[TLB_NR_DYN_ASIDS]);
+/* By mshare_seen_slot(); only guests have something here. */
+static DEFINE_PER_CPU(struct mshare_seen, mshare_seen[MSHARE_SEEN_SLOTS]);
 
 static atomic64_t mshare_last_set;
 
@@ -152,7 +165,7 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
  */
 bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 {
-	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[asid]);
+	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[mshare_seen_slot(asid)]);
 	struct mshare_set *set = mshare_set_of(mm);
 	unsigned int i, cpu = smp_processor_id();
 	struct cpumask *mask;
@@ -242,13 +255,13 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 	struct mm_struct *guest = this_cpu_read(cpu_tlbstate.loaded_mm);
 	u16 asid = this_cpu_read(cpu_tlbstate.loaded_mm_asid);
 	bool local = smp_processor_id() == f->initiating_cpu;
-	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[asid]);
+	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[mshare_seen_slot(asid)]);
 	struct mshare_set *set = mshare_set_of(guest);
 	unsigned long nr = 0;
 	u64 gen;
 
 	if (!local) {
-		inc_irq_stat(irq_tlb_count);
+		mshare_count_flush_irq();
 		count_vm_tlb_event(NR_TLB_REMOTE_FLUSH_RECEIVED);
 	}
 	if (!mshare_set_has(set, f->mm)) {
@@ -317,7 +330,8 @@ static void mshare_sync_cpu(void *info)
 	gen = atomic64_read(&guest->context.tlb_gen);
 	if (__mshare_catch_up(guest, asid)) {
 		flush_tlb_local();
-		this_cpu_write(cpu_tlbstate.ctxs[asid].tlb_gen, gen);
+		if (mshare_asid_has_gen(asid))
+			this_cpu_write(cpu_tlbstate.ctxs[asid].tlb_gen, gen);
 	}
 }
 

@@ -19,6 +19,7 @@
 
 struct mem_cgroup;
 struct mm_walk;
+struct mm_walk_ops;
 struct mmu_gather;
 struct pt_regs;
 struct task_struct;
@@ -121,6 +122,8 @@ vm_fault_t mshare_gup_fault(struct vm_area_struct *object, unsigned long address
 
 /* mm/pagewalk.c, mm/ptdump.c, mm/migrate.c, fs/proc/task_mmu.c */
 int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk);
+int mshare_walk_vma(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+		    const struct mm_walk_ops *ops, void *private);
 bool mshare_at(struct mm_struct *mm, unsigned long addr);
 unsigned long mshare_walk_shift(const struct vm_area_struct *vma);
 struct vm_area_struct *mshare_walk_begin(struct vm_area_struct *vma, unsigned long *addr);
@@ -203,6 +206,13 @@ static inline vm_fault_t mshare_gup_fault(struct vm_area_struct *object,
 }
 
 static inline int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
+{
+	return 0;
+}
+
+static inline int mshare_walk_vma(struct vm_area_struct *vma, unsigned long start,
+				  unsigned long end, const struct mm_walk_ops *ops,
+				  void *private)
 {
 	return 0;
 }

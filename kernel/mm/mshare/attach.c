@@ -11,7 +11,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "../internal.h"
+#include "compat.h"
 
 atomic_long_t mshare_nr_attachments;
 
@@ -21,6 +21,7 @@ static void mshare_vm_open(struct vm_area_struct *vma)
 {
 	struct mshare_region *region = mshare_vma_region(vma);
 
+	mshare_vma_set_class(vma);
 	atomic_long_inc(&region->attachments);
 	atomic_long_inc(&mshare_nr_attachments);
 	trace_mshare_attach(region, vma);
@@ -259,7 +260,7 @@ static long mshare_place(struct mshare_region *region, unsigned long addr,
 	 * is the program's own with each of them, and mmap() begins at its top; above
 	 * that is the stack, which may grow.
 	 */
-	if (!addr && test_bit(MMF_TOPDOWN, &mm->flags))
+	if (!addr && mm_flags_test(MMF_TOPDOWN, mm))
 		addr = mshare_find_last(mm, mm->mmap_base, span);
 	if (!addr)
 		addr = mshare_find_last(mm, DEFAULT_MAP_WINDOW, span);
@@ -298,21 +299,20 @@ static long mshare_attach_locked(struct mshare_region *region, struct vm_area_st
 		return ret;
 	if (READ_ONCE(region->dead))
 		return -EOWNERDEAD;
-	if (mm->map_count >= sysctl_max_map_count ||
-	    !may_expand_vm(mm, vma->vm_flags, pages))
+	if (mm->map_count >= get_sysctl_max_map_count() || !mshare_may_expand(vma, pages))
 		return -ENOMEM;
 	/* Subscribers of the guest would not hear of changes of the region. */
 	if (mm_has_notifiers(mm))
 		return -EBUSY;
 
-	vma_set_range(vma, ret, ret + span, 0);
+	mshare_vma_set_range(vma, ret, ret + span, 0);
 	/* What mshare_vma_pages() says for as long as it lives, also if the region grows. */
 	vma->vm_private_data = (void *)pages;
 	/* Faults find it as soon as it is published: they must not lock it before the end. */
 	vma_start_write(vma);
 	if (mshare_link_prepare(vma) || insert_vm_struct(mm, vma)) {
 		mshare_link_cancel(vma);
-		vma_mark_detached(vma, true);
+		mshare_vma_unused(vma);
 		return -ENOMEM;
 	}
 	vm_stat_account(mm, vma->vm_flags, mshare_vma_pages(vma));
@@ -342,7 +342,7 @@ long mshare_attach_file(struct file *file, unsigned long addr, unsigned int flag
 	unsigned long prot = PROT_READ;
 	long ret;
 
-	if (map_deny_write_exec(vm_flags, vm_flags))
+	if (mshare_deny_write_exec(vm_flags, vm_flags))
 		return -EACCES;
 	if (vm_flags & VM_WRITE)
 		prot |= PROT_WRITE;

@@ -10,7 +10,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "../internal.h"
+#include "compat.h"
 
 /*
  * Is @current in the cgroup that pays for @region, or below it?  Then the OOM
@@ -151,21 +151,6 @@ static void mshare_finish_unlock(struct mshare_guest *guest)
 		mshare_unlock_guest(guest);
 }
 
-/*
- * As lock_vma_under_rcu(), for a VMA that was found without the tree.  RCU keeps it
- * from being freed, but not in the tree: what is in there is not detached.
- */
-static __always_inline bool mshare_lock_found(struct vm_area_struct *vma,
-					      unsigned long address)
-{
-	if (!vma_start_read(vma))
-		return false;
-	if (likely(!vma->detached && address >= vma->vm_start && address < vma->vm_end))
-		return true;
-	vma_end_read(vma);
-	return false;
-}
-
 /**
  * __mshare_lock_vma - Find the VMA at an address of a guest and lock it.
  * @mm: The guest.
@@ -182,7 +167,7 @@ struct vm_area_struct *__mshare_lock_vma(struct mm_struct *mm, unsigned long add
 		return lock_vma_under_rcu(mm, address);
 	rcu_read_lock();
 	vma = arch_mshare_vma_at(mm, address);
-	if (vma && !mshare_lock_found(vma, address))
+	if (vma && !mshare_vma_lock_found(mm, vma, address))
 		vma = NULL;
 	rcu_read_unlock();
 	return vma ?: lock_vma_under_rcu(mm, address);
@@ -199,7 +184,7 @@ static struct vm_area_struct *mshare_lock_recent(struct mshare_region *region,
 	/* Who locks another one than that delays those that want to change it. */
 	if (object && (address < READ_ONCE(object->vm_start) ||
 		       address >= READ_ONCE(object->vm_end) ||
-		       !mshare_lock_found(object, address)))
+		       !mshare_vma_lock_found(region->mm, object, address)))
 		object = NULL;
 	rcu_read_unlock();
 	if (likely(object))
@@ -210,14 +195,6 @@ static struct vm_area_struct *mshare_lock_recent(struct mshare_region *region,
 	if (object && !rcu_access_pointer(region->recent))
 		rcu_assign_pointer(region->recent, object);
 	return object;
-}
-
-/* Locks an object.  The mmap_lock keeps those out that lock it for writing. */
-static void mshare_start_read(struct vm_area_struct *object)
-{
-	mmap_assert_locked(object->vm_mm);
-	/* Not vma_start_read(), which may fail all the same. */
-	down_read(&object->vm_lock->lock);
 }
 
 static void mshare_end_read(struct mshare_region *region, struct vm_area_struct *object,
@@ -265,7 +242,7 @@ static vm_fault_t mshare_lock_object(struct mshare_region *region, unsigned long
 		return VM_FAULT_RETRY;
 	*object = vma_lookup(host, address);
 	if (*object)
-		mshare_start_read(*object);
+		mshare_vma_start_read(*object);
 	mmap_read_unlock(host);
 	return 0;
 }
@@ -458,7 +435,7 @@ vm_fault_t mshare_gup_fault(struct vm_area_struct *object, unsigned long address
 		return VM_FAULT_RETRY;
 	}
 
-	mshare_start_read(object);
+	mshare_vma_start_read(object);
 	mmap_read_unlock(host);
 	ret = handle_mm_fault(object, address, flags | FAULT_FLAG_VMA_LOCK, NULL);
 	if (ret & (VM_FAULT_COMPLETED | VM_FAULT_RETRY))

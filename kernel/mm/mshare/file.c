@@ -18,7 +18,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "../internal.h"
+#include "compat.h"
 
 /* The registry */
 
@@ -185,7 +185,7 @@ static int mshare_append(struct mshare_region *region, struct vm_area_struct *vm
 	struct mem_cgroup *memcg = set_active_memcg(mshare_memcg(region));
 	int err = -ENOMEM;
 
-	if (region->mm->map_count < sysctl_max_map_count)
+	if (region->mm->map_count < get_sysctl_max_map_count())
 		err = mshare_host_grow(region, slots);
 	set_active_memcg(memcg);
 	if (err)
@@ -201,10 +201,12 @@ static void mshare_merge_at(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma, *prev;
 	struct vma_iterator vmi;
+	vm_flags_t vm_flags;
 
 	vma_iter_init(&vmi, mm, addr);
 	vma = find_vma_prev(mm, addr, &prev);
-	vma_modify_flags(&vmi, prev, vma, vma->vm_start, vma->vm_end, vma->vm_flags);
+	vm_flags = vma->vm_flags;
+	mshare_modify_flags(&vmi, prev, vma, vma->vm_start, vma->vm_end, &vm_flags);
 }
 
 static int mshare_fit_locked(struct inode *inode, struct file *own, bool upgrade,

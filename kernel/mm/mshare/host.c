@@ -8,6 +8,7 @@
 #include <linux/user_namespace.h>
 
 #include "mshare.h"
+#include "compat.h"
 
 static struct lock_class_key mshare_mmap_lock_key;
 
@@ -30,7 +31,7 @@ struct mm_struct *mshare_host_alloc(void)
 #ifdef CONFIG_MEMCG
 	WRITE_ONCE(mm->owner, NULL);
 #endif
-	mm->flags = 0;
+	mm_flags_clear_all(mm);
 	mm->def_flags = 0;
 	/*
 	 * A fault holds a guest's mmap_lock and takes this one.  With a class

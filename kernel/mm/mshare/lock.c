@@ -16,6 +16,7 @@
 #include <linux/rcuwait.h>
 
 #include "mshare.h"
+#include "compat.h"
 
 /*
  * Who left an object wakes the change that waits for it; but lock_vma_under_rcu()
@@ -77,20 +78,6 @@ void mshare_await_change(struct mshare_region *region, unsigned long address)
 	wait_event_killable(region->gate, !mshare_barred(region, address));
 }
 
-/* As vma_start_write(), unless it would wait. */
-static bool mshare_try_start_write(struct vm_area_struct *vma)
-{
-	unsigned int seq;
-
-	if (__is_vma_write_locked(vma, &seq))
-		return true;
-	if (!down_write_trylock(&vma->vm_lock->lock))
-		return false;
-	WRITE_ONCE(vma->vm_lock_seq, seq);
-	up_write(&vma->vm_lock->lock);
-	return true;
-}
-
 /* Could @next be merged with @vma, which would lock it? */
 static bool mshare_mergeable(const struct vm_area_struct *vma,
 			     const struct vm_area_struct *next)
@@ -122,7 +109,7 @@ static struct vm_area_struct *mshare_lock_objects(struct mm_struct *mm, unsigned
 		if (vma->vm_start > end ||
 		    (vma->vm_start == end && !mshare_mergeable(prev, vma)))
 			break;
-		if (!mshare_try_start_write(vma))
+		if (!mshare_vma_try_start_write(vma))
 			return vma;
 		prev = vma;
 	}
@@ -138,7 +125,7 @@ static bool mshare_busy(struct mm_struct *mm, unsigned long address)
 
 	rcu_read_lock();
 	vma = mas_walk(&mas);
-	busy = vma && rwsem_is_locked(&vma->vm_lock->lock);
+	busy = vma && mshare_vma_busy(vma);
 	rcu_read_unlock();
 	return busy;
 }

@@ -161,7 +161,6 @@ void __mshare_left(struct mshare_region *region, unsigned long address);
 void mshare_await_change(struct mshare_region *region, unsigned long address);
 
 /* object.c */
-struct file *mshare_real_file(struct file *file);
 int mshare_check_file(struct file *file, const struct mshare_map_args *args,
 		      u64 length, vm_flags_t *vm_flags);
 struct vm_area_struct *mshare_build_vma(struct mshare_region *region, struct file *file,

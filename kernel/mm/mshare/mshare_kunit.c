@@ -7,6 +7,7 @@
  * nothing: it is back a moment later.
  */
 #include <kunit/test.h>
+#include <asm/mshare_compat.h>
 #include <asm/mshare_tlb.h>
 
 #include "mshare.h"
@@ -239,12 +240,27 @@ static void name_of_the_flag(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, "mshare", name);
 }
 
+/* Each ASID has a slot, and those that a CPU hands out have one for themselves. */
+static void slots_of_asids(struct kunit *test)
+{
+	unsigned int asid;
+
+	for (asid = 0; asid < MSHARE_ASIDS; asid++) {
+		unsigned int slot = mshare_seen_slot(asid);
+
+		KUNIT_ASSERT_LT(test, slot, MSHARE_SEEN_SLOTS);
+		KUNIT_ASSERT_EQ(test, slot == asid, asid < TLB_NR_DYN_ASIDS);
+		KUNIT_ASSERT_EQ(test, slot < TLB_NR_DYN_ASIDS, mshare_asid_has_gen(asid));
+	}
+}
+
 static struct kunit_case mshare_cases[] = {
 	KUNIT_CASE_PARAM(flush_needed, flush_gen_params),
 	KUNIT_CASE(flush_sequences),
 	KUNIT_CASE(sets_are_in_order),
 	KUNIT_CASE(hosts_that_are_left),
 	KUNIT_CASE(slots_of_a_size),
+	KUNIT_CASE(slots_of_asids),
 	KUNIT_CASE(link_permissions),
 	KUNIT_CASE(name_of_the_flag),
 	{}

@@ -4,7 +4,6 @@
  */
 #include <linux/hugetlb.h>
 #include <linux/magic.h>
-#include <linux/memfd.h>
 #include <linux/mman.h>
 #include <linux/secretmem.h>
 #include <linux/security.h>
@@ -12,7 +11,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "../internal.h"
+#include "compat.h"
 
 /* What the file allows */
 
@@ -41,25 +40,6 @@ static bool mshare_inode_mappable(const struct inode *inode)
 }
 
 /**
- * mshare_real_file - What does overlayfs map?
- * @file: Any file.
- *
- * Also its ->mmap() may not be called for what is refused: that of FUSE can wait for
- * the process that answers it.  A file keeps what it was opened with even if the inode
- * has another one by now.  That private_data is the real file is checked by kernel/lint
- * of mshare.
- *
- * Return: The real file, @file itself if it is not of an overlay.
- */
-struct file *mshare_real_file(struct file *file)
-{
-	while (file_inode(file)->i_sb->s_magic == OVERLAYFS_SUPER_MAGIC &&
-	       S_ISREG(file_inode(file)->i_mode) && file->private_data)
-		file = file->private_data;
-	return file;
-}
-
-/**
  * mshare_check_file - The checks of do_mmap() for a shared mapping.
  * @file: What is to be mapped.
  * @args: Where in it, and for what.
@@ -74,7 +54,7 @@ int mshare_check_file(struct file *file, const struct mshare_map_args *args,
 	struct inode *inode = file_inode(file);
 	u64 max = inode->i_sb->s_maxbytes;
 
-	if (!file->f_op->mmap || !mshare_inode_mappable(file_inode(mshare_real_file(file))))
+	if (!can_mmap_file(file) || !mshare_inode_mappable(file_inode(mshare_real_file(file))))
 		return -ENODEV;
 	if (!(file->f_mode & FMODE_READ))
 		return -EACCES;
@@ -95,7 +75,7 @@ int mshare_check_file(struct file *file, const struct mshare_map_args *args,
 			return -EPERM;
 		*vm_flags &= ~VM_MAYEXEC;
 	}
-	return memfd_check_seals_mmap(file, vm_flags);
+	return mshare_check_seals(file, vm_flags);
 }
 
 /* The VMA */
@@ -134,7 +114,7 @@ struct vm_area_struct *mshare_build_vma(struct mshare_region *region, struct fil
 	vma = vm_area_alloc(mm);
 	if (!vma)
 		return ERR_PTR(-ENOMEM);
-	vma_set_range(vma, start, end, pgoff);
+	mshare_vma_set_range(vma, start, end, pgoff);
 	vm_flags_init(vma, vm_flags);
 	vma->vm_page_prot = vm_get_page_prot(vm_flags);
 
@@ -226,7 +206,7 @@ static long mshare_place_object(struct mshare_region *region,
 	if (ret)
 		return ret;
 	/* One more than the limit for a moment, as munmap() allows it too. */
-	if (region->mm->map_count >= sysctl_max_map_count)
+	if (region->mm->map_count >= get_sysctl_max_map_count())
 		return -ENOMEM;
 	return start;
 }
@@ -275,9 +255,8 @@ static struct file *mshare_object_file(const struct mshare_map_args *args, u64 *
 		return ERR_PTR(-EINVAL);
 	}
 	if (!file)
-		file = hugetlb_file_setup(HUGETLB_ANON_FILE, *length, VM_NORESERVE,
-					  HUGETLB_ANONHUGE_INODE,
-					  (args->flags >> MAP_HUGE_SHIFT) & MAP_HUGE_MASK);
+		file = mshare_hugetlb_file(*length, (args->flags >> MAP_HUGE_SHIFT) &
+					   MAP_HUGE_MASK);
 	return file;
 }
 
@@ -338,7 +317,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	if (file && is_file_hugepages(file) && (args->flags & MAP_NORESERVE))
 		vm_flags |= VM_NORESERVE;
 	ret = -EACCES;
-	if (map_deny_write_exec(vm_flags, vm_flags))
+	if (mshare_deny_write_exec(vm_flags, vm_flags))
 		goto out_file;
 	ret = security_mmap_file(file, args->prot, args->flags);
 	if (ret)

@@ -9,6 +9,7 @@
 #include <linux/shmem_fs.h>
 
 #include "mshare.h"
+#include "compat.h"
 
 /* Pages in the swap behind @vma; all of the file's if it is mapped in parts. */
 static unsigned long mshare_object_swap(struct vm_area_struct *vma)
@@ -36,7 +37,7 @@ static unsigned long mshare_region_pages(const struct mshare_region *region,
 	unsigned long pages;
 	struct vma_iterator vmi;
 
-	pages = get_mm_rss(mm) + mm_pgtables_bytes(mm) / PAGE_SIZE;
+	pages = get_mm_rss_sum(mm) + mm_pgtables_bytes(mm) / PAGE_SIZE;
 	/* Nothing here may wait: who holds the lock may be waiting for memory. */
 	if (*objects && mmap_read_trylock(mm)) {
 		vma_iter_init(&vmi, mm, 0);

@@ -8,6 +8,7 @@
 #include <linux/sched/signal.h>
 
 #include "mshare.h"
+#include "compat.h"
 #include "../../kernel/futex/futex.h"
 
 /* Memory */
@@ -173,7 +174,7 @@ void mshare_reap(struct work_struct *work)
 		vm_flags_clear(vma, VM_ACCESS_FLAGS);
 		/* Who maps without a fault, as MADV_COLLAPSE does, asks for these. */
 		vma_set_page_prot(vma);
-		zap_vma_pages(vma);
+		zap_vma(vma);
 		cond_resched();
 	}
 	mmap_write_unlock(mm);

@@ -9,7 +9,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "../internal.h"
+#include "compat.h"
 
 /**
  * mshare_check_range - Check a range against the size of a region.
@@ -120,7 +120,7 @@ static int mshare_protect_check(struct mm_struct *mm, unsigned long start,
 		/* VM_MAY* are the VM_* above them, shifted by four. */
 		if ((new & ~(new >> 4)) & VM_ACCESS_FLAGS)
 			return -EACCES;
-		if (map_deny_write_exec(vma->vm_flags, new))
+		if (mshare_deny_write_exec(vma->vm_flags, new))
 			return -EACCES;
 		err = security_file_mprotect(vma, prot, prot);
 		if (err)
@@ -171,7 +171,7 @@ static void mshare_protect_apply(struct mm_struct *mm, unsigned long start,
 			continue;
 		}
 		/* If there is no memory to merge it, it stays as it is. */
-		merged = vma_modify_flags(&vmi, prev, vma, from, to, new);
+		merged = mshare_modify_flags(&vmi, prev, vma, from, to, &new);
 		if (!IS_ERR(merged))
 			vma = merged;
 		vma_start_write(vma);

@@ -14,6 +14,7 @@
 #include <linux/shmem_fs.h>
 
 #include "mshare.h"
+#include "compat.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/mshare.h>
@@ -105,7 +106,7 @@ static unsigned int mshare_slots_in_use(struct address_space *mapping)
 	unsigned int slots = 0;
 
 	i_mmap_lock_read(mapping);
-	vma_interval_tree_foreach(vma, &mapping->i_mmap, 0, ULONG_MAX)
+	mapping_rmap_tree_foreach(vma, mapping, 0, ULONG_MAX)
 		slots = max(slots, mshare_slots(vma->vm_end - vma->vm_start));
 	i_mmap_unlock_read(mapping);
 	return slots;

@@ -65,6 +65,28 @@ int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
 }
 
 /**
+ * mshare_walk_vma - Walk what is behind an attachment.
+ * @vma: The attachment, locked by itself or by its mm.
+ * @start: Where in the guest the walk begins.
+ * @end: Where in the guest it ends.
+ * @ops: Callbacks, to be led on.
+ * @private: For these.
+ *
+ * As walk_page_range_vma(), which holds the lock of the attachment against @ops.
+ *
+ * Return: What the walk is to return.
+ */
+int mshare_walk_vma(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+		    const struct mm_walk_ops *ops, void *private)
+{
+	struct mm_walk walk = {
+		.ops = ops, .mm = vma->vm_mm, .vma = vma, .private = private,
+	};
+
+	return mshare_walk(start, end, &walk);
+}
+
+/**
  * mshare_at - Is there an attachment at an address?
  * @mm: Any mm, its mmap_lock held.
  * @addr: The address.

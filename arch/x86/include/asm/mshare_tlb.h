@@ -195,6 +195,16 @@ static inline bool mshare_catch_up(struct mm_struct *mm, u16 asid)
 	return stale;
 }
 
+/* The same on a CPU that may just have stopped being lazy. */
+static inline bool mshare_catch_up_lazy(struct mm_struct *mm, u16 asid)
+{
+	if (likely(!arch_mshare_attached(mm)))
+		return false;
+	/* Either a flusher sees that it is not lazy, or this sees the generation. */
+	smp_mb();
+	return mshare_catch_up(mm, asid);
+}
+
 static inline bool mshare_flush_cpu(const struct flush_tlb_info *f)
 {
 	/* The first two touch no line of an mm that its owner is just writing to. */
@@ -225,6 +235,11 @@ static inline void mshare_switch_out(struct mm_struct *prev, struct mm_struct *n
 }
 
 static inline bool mshare_catch_up(struct mm_struct *mm, u16 asid)
+{
+	return false;
+}
+
+static inline bool mshare_catch_up_lazy(struct mm_struct *mm, u16 asid)
 {
 	return false;
 }

@@ -7,10 +7,12 @@
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
-kernel=${1:-build/bzImage}
-base=${2:-build/base.bzImage}
-out=build/bench-tlb
-mkdir -p $out
+# shellcheck source=SCRIPTDIR/../../kernel/bases/select disable=SC1091
+. kernel/bases/select
+kernel=${1:-$build/bzImage}
+base=${2:-$build/base.bzImage}
+out=$build/bench-tlb
+mkdir -p "$out"
 
 # guest NAME KERNEL MODE OPTIONS...: leaves the benchmark's lines in $out/NAME.
 guest() {
@@ -97,7 +99,7 @@ END {
 	for (i = 1; i <= rows; i++)
 		printf "%9d %18s %18s %18s\n", order[i], times(order[i], "same"),
 			times(order[i], "own"), times(order[i], "one")
-}' $out/switches
+}' "$out/switches"
 for way in same own; do
 	a=$(figure switches switches $way 1) b=$(figure switches switches $way 50)
 	c=$(figure switches switches $way 200)

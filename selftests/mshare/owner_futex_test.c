@@ -452,6 +452,22 @@ static int waits_private(char *at, uint32_t *live)
 	return futex(at, FUTEX_WAIT_PRIVATE, 0, NULL, NULL) ? errno : 0;
 }
 
+static void *idles(void *nothing)
+{
+	pause();
+	return nothing;
+}
+
+/* A process with threads may have a hash of its own for such futexes. */
+static int waits_private_with_threads(char *at, uint32_t *live)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, idles, NULL))
+		return -1;
+	return waits_private(at, live);
+}
+
 static int waits_for_several(char *at, uint32_t *live)
 {
 	struct futex_waitv several[] = {
@@ -514,6 +530,7 @@ static const struct {
 } sleepers[] = {
 	{ waits, 0 },
 	{ waits_private, 0 },
+	{ waits_private_with_threads, 0 },
 	{ waits_for_several, 0 },
 	{ waits_by_io_uring, 0 },
 	{ locks_with_priority, EFAULT },

@@ -112,7 +112,8 @@ static inline void mshare_vma_start_read(struct vm_area_struct *vma)
  * As lock_vma_under_rcu(), for a VMA that was found without the tree.  Under RCU it stays
  * a VMA, but may become another one, even of another mm.  What has a count is in a tree,
  * and with one more it stays there: if that is the tree of @mm, which the caller keeps,
- * and it covers @address, it is what the tree would have told.
+ * and it covers @address, it is what the tree would have told (argued: no test gets another
+ * VMA into that window).
  */
 static __always_inline bool mshare_vma_lock_found(struct mm_struct *mm,
 						  struct vm_area_struct *vma,

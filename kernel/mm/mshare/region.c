@@ -2,6 +2,7 @@
 /*
  * mshare - regions: inode, size, base
  */
+#include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
 #include <linux/init.h>
@@ -192,6 +193,7 @@ static const struct inode_operations mshare_iops = {
 static const struct file_operations mshare_fops = {
 	.open		= mshare_reopen,
 	.llseek		= generic_file_llseek,
+	.setlease	= generic_setlease,
 	.show_fdinfo	= mshare_show_fdinfo,
 };
 

@@ -202,7 +202,7 @@ postgres: deps
 servers: deps
 	@selftests/lib/servers-get build/servers
 
-check suite: postgres servers
+check suite: postgres
 check smoke: deps
 	@MAKE='$(MAKE)' selftests/vm/suite $@ $(SUITES)
 

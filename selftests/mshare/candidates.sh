@@ -392,7 +392,8 @@ without_scan() {
 nobody_counts() {
 	local users
 	pool_start env || return
-	users=$(for p in /proc/[0-9]*; do [ ! -s "$p/cmdline" ] || echo "$p"; done 2>/dev/null | wc -l)
+	# Kernel threads have an empty command line.
+	users=$(for p in /proc/[0-9]*; do grep -qz . "$p/cmdline" && echo "$p"; done 2>/dev/null | wc -l)
 	cp "$mshare" "$tmp/mshare"
 	setpriv --reuid nobody --regid nogroup --clear-groups "$tmp/mshare" candidates --json 2>/dev/null >"$tmp/json"
 	pool_stop

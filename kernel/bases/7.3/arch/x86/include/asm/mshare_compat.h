@@ -18,7 +18,7 @@
 #define MSHARE_SEEN_SLOTS	(TLB_NR_DYN_ASIDS + MSHARE_GLOBAL_SLOTS)
 
 /* So many numbers are there for ASIDs. */
-#define MSHARE_ASIDS		(1U << X86_CR3_PCID_BITS)
+#define MSHARE_ASIDS		BIT(X86_CR3_PCID_BITS)
 
 static inline unsigned int mshare_seen_slot(u16 asid)
 {

@@ -71,7 +71,7 @@ static const char *refused(const struct mapping *m)
 
 static char *how(const struct mapping *m)
 {
-	const char *why = NULL;
+	const char *files = m->kind == ANONYMOUS ? "" : " --files", *why = NULL;
 
 	if (only_huge(m))
 		why = "none: huge pages";
@@ -81,15 +81,19 @@ static char *how(const struct mapping *m)
 		why = "none yet: System V";
 	else if (m->bits32)
 		why = "none: 32-bit program";
+	else if (m->kind == MEMFD)
+		why = "mshare_map(2) in the program";
 	else if (m->kind != ANONYMOUS)
-		why = refused(m) ?: "mshare_map(2) in the program";
+		why = refused(m);
 	else if (m->preloaded && m->size >= RUN_MIN)
 		why = "mshare run -v says why not";
-	else if (m->foreign)
+	if (!why && m->foreign)
 		why = "mshare_map(2): no glibc to preload to";
-	else if (m->size >= RUN_MIN)
-		why = "mshare run";
-	return why ? text("%s", why) : text("mshare run -m %lluK", (unsigned long long)m->size >> 10);
+	if (why)
+		return text("%s", why);
+	if (m->size >= RUN_MIN)
+		return text("mshare run%s", files);
+	return text("mshare run%s -m %lluK", files, (unsigned long long)m->size >> 10);
 }
 
 static char *pids(const struct mapping *m, const char *between)

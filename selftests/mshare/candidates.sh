@@ -142,7 +142,8 @@ own() {
 	anonymous | DONTNEED | part) [ "$kind" = anonymous ] && [ "$how" = "mshare run" ] ;;
 	huge) [ "$kind" = anonymous ] ;;
 	System-V) [ "$kind" = System-V ] && [ "$how" = "none yet: System V" ] ;;
-	*) [ "$kind" = "$1" ] && [ "$how" = "mshare_map(2) in the program" ] ;;
+	memfd) [ "$kind" = memfd ] && [ "$how" = "mshare_map(2) in the program" ] ;;
+	*) [ "$kind" = "$1" ] && [ "$how" = "mshare run --files" ] ;;
 	esac
 }
 

@@ -4,6 +4,11 @@
 #define UNDER_RUN_H
 
 #include <libgen.h>
+#include <sys/mman.h>
+
+/* The memory that a test has, filled by fill(.., 1). */
+#define LENGTH	(16 * MIB)
+#define PART	(4 * MIB)
 
 /*
  * Starts the program once more, under the command beside which it was built, with
@@ -66,6 +71,36 @@ static bool store(char *addr, uint8_t value)
 
 	*addr = old;
 	return ret == FAULT_NONE;
+}
+
+/* Tests of anonymous memory and of files alike; REGION: that is what ADDR is. */
+
+static void mprotect_is_for_one_process(struct __test_metadata *_metadata, char *addr, bool region)
+{
+	IN_CHILD({
+		CHILD_CHECK(!mprotect(addr + PART, PART, PROT_READ));
+		CHILD_CHECK(try_store(addr + PART, 7) == FAULT_ACCERR);
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+		CHILD_CHECK(store(addr, 7) && store(addr + 2 * PART, 7));
+		CHILD_CHECK(!mprotect(addr, LENGTH, PROT_NONE));
+		CHILD_CHECK(try_load(addr) == FAULT_ACCERR);
+		CHILD_CHECK(!mprotect(addr, LENGTH, RW));
+		CHILD_CHECK(store(addr + PART, 7));
+	});
+	EXPECT_TRUE(store(addr + PART, 7));
+	/* Nothing changes, so nothing is lost. */
+	EXPECT_OK(mprotect(addr + PART, PART, RW));
+	EXPECT_EQ(region, is_region(addr));
+	EXPECT_ERR(EINVAL, mprotect(addr + 1, PART, RW));
+}
+
+static void advice_not_to_fork(struct __test_metadata *_metadata, char *addr)
+{
+	IN_CHILD({
+		CHILD_CHECK(!madvise(addr, LENGTH, MADV_DONTFORK));
+		CHILD_CHECK(!wrong(addr, LENGTH, 1));
+		IN_CHILD(CHILD_CHECK(try_load(addr) == FAULT_MAPERR));
+	});
 }
 
 #endif /* UNDER_RUN_H */

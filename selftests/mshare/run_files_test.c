@@ -18,9 +18,6 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
-#define LENGTH	(16 * MIB)
-#define PART	(4 * MIB)
-
 static void *raw_mmap(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 {
 	return (void *)raw(SYS_mmap, (long)addr, length, prot, flags, fd, offset);
@@ -229,23 +226,7 @@ TEST_F(files, munmap_of_a_part)
 
 TEST_F(files, mprotect_is_for_one_process)
 {
-	char *addr = self->addr;
-
-	IN_CHILD({
-		CHILD_CHECK(!mprotect(addr + PART, PART, PROT_READ));
-		CHILD_CHECK(try_store(addr + PART, 7) == FAULT_ACCERR);
-		CHILD_CHECK(!wrong(addr, LENGTH, 1));
-		CHILD_CHECK(store(addr, 7) && store(addr + 2 * PART, 7));
-		CHILD_CHECK(!mprotect(addr, LENGTH, PROT_NONE));
-		CHILD_CHECK(try_load(addr) == FAULT_ACCERR);
-		CHILD_CHECK(!mprotect(addr, LENGTH, RW));
-		CHILD_CHECK(store(addr + PART, 7));
-	});
-	EXPECT_TRUE(store(addr + PART, 7));
-	/* Nothing changes, so nothing is lost. */
-	EXPECT_OK(mprotect(addr + PART, PART, RW));
-	EXPECT_EQ(variant->region, is_region(addr));
-	EXPECT_ERR(EINVAL, mprotect(addr + 1, PART, RW));
+	mprotect_is_for_one_process(_metadata, self->addr, variant->region);
 }
 
 /* As Python's mmap.resize() and SQLite do it. */
@@ -356,13 +337,7 @@ TEST_F(files, advice_to_remove_is_for_everyone)
 
 TEST_F(files, advice_not_to_fork)
 {
-	char *addr = self->addr;
-
-	IN_CHILD({
-		CHILD_CHECK(!madvise(addr, LENGTH, MADV_DONTFORK));
-		CHILD_CHECK(!wrong(addr, LENGTH, 1));
-		IN_CHILD(CHILD_CHECK(try_load(addr) == FAULT_MAPERR));
-	});
+	advice_not_to_fork(_metadata, self->addr);
 }
 
 TEST_F(files, mlock)

@@ -156,10 +156,6 @@ int do_candidates(int argc, char **argv)
 	size_t i;
 
 	table_options(&t, argc, argv);
-	if (optind < argc) {
-		warnx("'%s' is one argument too many", argv[optind]);
-		try_help("candidates");
-	}
 	table_open(&t);
 	scan_mappings(&ms);
 	table_fact(&t, "unreadable", "%lu", ms.unreadable);

@@ -303,10 +303,6 @@ int do_check(int argc, char **argv)
 	if (argc == 2 && !strcmp(argv[1], TRIAL))
 		return trial();
 	table_options(&c.t, argc, argv);
-	if (optind < argc) {
-		warnx("'%s' is one argument too many", argv[optind]);
-		try_help("check");
-	}
 	table_open(&c.t);
 	filter = filtered();
 	kernel = check_kernel(&c, filter);

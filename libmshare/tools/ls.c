@@ -259,6 +259,7 @@ int do_ls(int argc, char **argv)
 		.page = "mshare-ls(1)",
 		.columns = columns,
 		.ncolumns = sizeof(columns) / sizeof(columns[0]),
+		.operands = true,
 		.list = true,
 		.sort = -1,
 	};

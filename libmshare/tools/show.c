@@ -120,6 +120,7 @@ int do_show(int argc, char **argv)
 		.page = "mshare-show(1)",
 		.columns = columns,
 		.ncolumns = sizeof(columns) / sizeof(columns[0]),
+		.operands = true,
 		.sort = -1,
 	};
 	struct regions rs = { 0 }, wanted = { 0 };

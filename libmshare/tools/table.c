@@ -197,6 +197,10 @@ void table_options(struct table *t, int argc, char **argv)
 		warnx("--raw and --json exclude each other");
 		try_help(argv[0] + strlen("mshare "));
 	}
+	if (!t->operands && optind < argc) {
+		warnx("'%s' is one argument too many", argv[optind]);
+		try_help(argv[0] + strlen("mshare "));
+	}
 }
 
 void table_also(struct table *t, size_t column)

@@ -22,6 +22,7 @@ struct table {
 	const char *page;
 	const struct column *columns;
 	size_t ncolumns;
+	bool operands;		/* what follows the options means something */
 	bool list;		/* no tree: its lines can be sorted and added up */
 	/* An option of this command alone, or NULL, and whether it was given. */
 	const char *option, *option_help;

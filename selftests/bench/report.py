@@ -205,7 +205,7 @@ def short_table(table):
 def overhead_text(over):
     too_much = [f"{what} {ratio:+.2%} ({way})" for what, way, ratio in over if ratio > LIMIT]
     worst = max(over, key=lambda item: item[2])
-    return "**Who does not use it** pays " + (
+    return "**Programs that do not use it** pay " + (
         f"more than {LIMIT:.1%} for " + "; ".join(too_much) if too_much else
         f"at most {worst[2]:+.2%} ({worst[0]}, {worst[1]})") + "."
 

@@ -2,12 +2,12 @@
 /*
  * mshare - hooks of the rest of the kernel
  *
- * Each hook is an unconditional call where it is needed; without CONFIG_MSHARE
- * the stubs at the end of this file make it vanish.  <linux/mm.h> tells guests
+ * Each hook is an unconditional call where it is needed.  Without CONFIG_MSHARE,
+ * the stubs at the end of this file make it vanish.  <linux/mm.h> identifies guests
  * and hosts: vma_is_mshare() and mm_is_mshare_host().
  *
- * guest:      an mm that a region is attached to
- * attachment: a VMA of a guest with VM_MSHARE, a region placed in it
+ * guest:      an mm that has a region attached
+ * attachment: a VMA of a guest with VM_MSHARE, the place of a region in it
  * host mm:    the mm of a region, whose page tables the guests link to
  * object:     a VMA of a host mm
  */
@@ -25,17 +25,17 @@ struct pt_regs;
 struct task_struct;
 
 /**
- * struct mshare_guest - Where a fault in a host mm came from.
+ * struct mshare_guest - The origin of a fault in a host mm.
  *
  * current->mshare_guest points to it.
  *
- * @host: The host mm; from the time when the lock is dropped, with a reference.
+ * @host: The host mm; with a reference after the lock is dropped.
  * @mm: The guest.
  * @vma: The attachment, if its own lock is held; NULL if that of @mm is.
  * @keep: That lock must not be dropped.
  * @unlocked: It was dropped.
- * @outer: What current->mshare_guest was before.
- * @memcg: What was the active memory cgroup of the task before.
+ * @outer: The previous current->mshare_guest.
+ * @memcg: The previous active memory cgroup of the task.
  */
 struct mshare_guest {
 	struct mm_struct *host;
@@ -48,10 +48,10 @@ struct mshare_guest {
 };
 
 /**
- * struct mshare_gup - A walk of slow GUP that went over to a host mm.
+ * struct mshare_gup - A walk of slow GUP that has switched to a host mm.
  *
- * @guest: Where it came from; the mmap_lock of guest.host is held for reading.
- * @address: Where in guest.host the walk goes on.
+ * @guest: The origin; the mmap_lock of guest.host is held for reading.
+ * @address: The address in guest.host at which the walk goes on.
  */
 struct mshare_gup {
 	struct mshare_guest guest;
@@ -59,12 +59,12 @@ struct mshare_gup {
 };
 
 /**
- * mshare_vma_pages - What a VMA counts in total_vm.
- * @vma: The VMA; its mm's mmap_lock is held, or nobody else can find it.
+ * mshare_vma_pages - The pages of a VMA in total_vm.
+ * @vma: The VMA; its mm's mmap_lock is held, or no other task can find it.
  *
- * An attachment takes whole slots, of which nothing but the region is ever used.
- * It counts as a mapping of the region would that is as long as the region was
- * when it was attached.
+ * An attachment takes whole slots, but uses only the part that the region fills.
+ * It counts like a mapping with the size that the region had when it was
+ * attached.
  *
  * Return: The number of pages, at least 1.
  */
@@ -78,16 +78,16 @@ static inline unsigned long mshare_vma_pages(struct vm_area_struct *vma)
 #include <asm/mshare.h>
 
 /*
- * Offset 0 of a region is this address in its host mm.  Not 0, which is neither
- * a good address for what looks at user pointers nor allowed by
- * mmap_min_addr; and the start of a slot, so that a link is a whole table.
+ * Offset 0 of a region is this address in its host mm.  It is not 0, which code
+ * that checks user pointers and mmap_min_addr would not allow.  It is the start
+ * of a slot, so that a link is a whole table.
  */
 #define MSHARE_HOST_START	P4D_SIZE
 
 /* arch/x86/mm/fault.c */
 struct vm_area_struct *__mshare_lock_vma(struct mm_struct *mm, unsigned long address);
 
-/* As lock_vma_under_rcu(), in whose place it is. */
+/* Replaces lock_vma_under_rcu(). */
 static inline struct vm_area_struct *mshare_lock_vma(struct mm_struct *mm,
 						     unsigned long address)
 {
@@ -107,7 +107,7 @@ void mshare_mmdrop(struct mm_struct *mm);
 /* mm/memory.c, mm/filemap.c, mm/shmem.c */
 struct mm_struct *__mshare_fault_mm(struct mm_struct *host);
 
-/* For whom is a fault in @mm counted?  No task owns a host mm. */
+/* The mm that a fault in @mm is counted for.  No task owns a host mm. */
 static inline struct mm_struct *mshare_fault_mm(struct mm_struct *mm)
 {
 	return unlikely(mm->mshare) ? __mshare_fault_mm(mm) : mm;

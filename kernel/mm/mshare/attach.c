@@ -55,7 +55,7 @@ static int mshare_vm_set_policy(struct vm_area_struct *vma, struct mempolicy *po
 }
 #endif
 
-/* handle_mm_fault() goes to mshare_fault() before it would get here. */
+/* handle_mm_fault() calls mshare_fault() instead. */
 static vm_fault_t mshare_vm_fault(struct vm_fault *vmf)
 {
 	WARN_ON_ONCE(1);
@@ -64,7 +64,7 @@ static vm_fault_t mshare_vm_fault(struct vm_fault *vmf)
 
 /*
  * No ->name: it would make the attachment part of core dumps.  No ->mremap: it
- * is called when the page tables have moved.
+ * is called after the page tables have moved.
  */
 static const struct vm_operations_struct mshare_vm_ops = {
 	.open		= mshare_vm_open,
@@ -78,9 +78,9 @@ static const struct vm_operations_struct mshare_vm_ops = {
 };
 
 /*
- * VM_SHARED also if it cannot be written: the OOM reaper skips shared VMAs, and
- * is_cow_mapping() must be false.  VM_DONTEXPAND keeps userfaultfd, KSM,
- * khugepaged, the MGLRU walk and merging away.  Never VM_PFNMAP, VM_MIXEDMAP or
+ * VM_SHARED even if it cannot be written: the OOM reaper skips shared VMAs, and
+ * is_cow_mapping() must be false.  VM_DONTEXPAND excludes userfaultfd, KSM,
+ * khugepaged, the MGLRU walk and merging.  Never VM_PFNMAP, VM_MIXEDMAP or
  * VM_IO: fork would copy the tables, and pfn walkers would pass through the
  * link.
  */
@@ -101,8 +101,8 @@ static vm_flags_t mshare_vm_flags(unsigned int flags)
 /* Links */
 
 /*
- * Does what can fail before @vma is linked: allocates what is above the links,
- * and tells the CPUs.  Undone by mshare_vm_close() and free_pgd_range().
+ * Takes the steps that can fail before @vma is linked: allocates the tables above
+ * the links, and notifies the CPUs.  Undone by mshare_vm_close() and free_pgd_range().
  */
 static int mshare_link_prepare(struct vm_area_struct *vma)
 {
@@ -116,10 +116,10 @@ static int mshare_link_prepare(struct vm_area_struct *vma)
 }
 
 /*
- * Hardware and gup_fast walk a link from the moment it is set.  The tables it
- * leads to stay as long as the region, and each change below them is flushed
- * on every CPU that has this mm loaded, since it was published: no lock of the
- * host is needed.
+ * Hardware and gup_fast walk a link from the moment it is set.  No lock of the host
+ * is needed: its tables stay as long as the region, and since the region was
+ * published, each change below them is flushed on every CPU that has this mm
+ * loaded.
  */
 static void mshare_link(struct vm_area_struct *vma)
 {
@@ -146,16 +146,16 @@ static void mshare_link(struct vm_area_struct *vma)
 }
 
 /**
- * mshare_unlink - Take the links of an attachment away.
+ * mshare_unlink - Remove the links of an attachment.
  * @tlb: Of the guest.
  * @vma: The attachment.
  * @start: Its start.
  * @end: Its end.
  *
- * In place of unmapping: what is mapped stays, for everybody else.  vm_ops may
+ * Replaces unmapping: the page tables stay for all other guests.  vm_ops may
  * be gone by now.
  *
- * Context: The guest's mmap_lock, or a @vma nobody can find any more.
+ * Context: The guest's mmap_lock, or a @vma that cannot be found any more.
  */
 void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *vma,
 		   unsigned long start, unsigned long end)
@@ -163,7 +163,7 @@ void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *vma,
 	struct mm_struct *mm = vma->vm_mm;
 	unsigned long addr;
 
-	/* Neither a part, nor the OOM reaper, which must not get here. */
+	/* Never a part, and the OOM reaper must not get here. */
 	if (WARN_ON_ONCE(start != vma->vm_start || end != vma->vm_end ||
 			 !(vma->vm_flags & VM_SHARED)))
 		return;
@@ -174,7 +174,7 @@ void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *vma,
 		pgd_t *pgd = pgd_offset(mm, addr);
 		p4d_t *p4d;
 
-		/* A fork that failed may not have linked all. */
+		/* A failed fork may not have set all links. */
 		if (pgd_none(*pgd))
 			continue;
 		p4d = p4d_offset(pgd, addr);
@@ -183,9 +183,9 @@ void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *vma,
 		p4d_clear(p4d);
 		/*
 		 * P4D_SIZE is 0 to tlb_flush_p4d_range(), whose size is an
-		 * unsigned int.  Any range will do to say that there is
-		 * something to flush; it is flushed whole, and on lazy CPUs
-		 * too, whose paging-structure caches may hold the entry.
+		 * unsigned int.  Any range will do to request a flush.  Everything
+		 * is flushed, even on lazy CPUs, because their paging-structure
+		 * caches may hold the entry.
 		 */
 		tlb_flush_pte_range(tlb, addr, PAGE_SIZE);
 		tlb->need_flush_all = 1;
@@ -196,7 +196,7 @@ void mshare_unlink(struct mmu_gather *tlb, struct vm_area_struct *vma,
 }
 
 /**
- * mshare_fork - Link a child to the page tables its parent is attached to.
+ * mshare_fork - Link a child to the page tables that its parent is linked to.
  * @vma: The child's copy of an attachment, opened and in its tree.
  *
  * Return: 0, or -ENOMEM with nothing linked.
@@ -224,7 +224,7 @@ static unsigned long mshare_find_free(struct mm_struct *mm, unsigned long from,
 	return 0;
 }
 
-/* The last such place that ends at or below @to, or 0. */
+/* The last such place with an end not above @to, or 0. */
 static unsigned long mshare_find_last(struct mm_struct *mm, unsigned long to,
 				      unsigned long span)
 {
@@ -238,7 +238,7 @@ static unsigned long mshare_find_last(struct mm_struct *mm, unsigned long to,
 	return 0;
 }
 
-/* Chooses an address for @span bytes, or checks the one the caller wants. */
+/* Chooses an address for @span bytes, or checks the requested one. */
 static long mshare_place(struct mshare_region *region, unsigned long addr,
 			 unsigned long span)
 {
@@ -256,9 +256,9 @@ static long mshare_place(struct mshare_region *region, unsigned long addr,
 	if (!addr)
 		addr = mshare_find_free(mm, MSHARE_WINDOW_START, MSHARE_WINDOW_END, span);
 	/*
-	 * The shadow memory of a sanitizer may fill the window.  What mmap() returns
-	 * is the program's own with each of them, and mmap() begins at its top; above
-	 * that is the stack, which may grow.
+	 * The shadow memory of a sanitizer may fill the window.  With each of them, the
+	 * program may use the addresses that mmap() returns, and mmap() begins at the top
+	 * of these.  Above that is the stack, which may grow.
 	 */
 	if (!addr && mm_flags_test(MMF_TOPDOWN, mm))
 		addr = mshare_find_last(mm, mm->mmap_base, span);
@@ -301,14 +301,14 @@ static long mshare_attach_locked(struct mshare_region *region, struct vm_area_st
 		return -EOWNERDEAD;
 	if (mm->map_count >= get_sysctl_max_map_count() || !mshare_may_expand(vma, pages))
 		return -ENOMEM;
-	/* Subscribers of the guest would not hear of changes of the region. */
+	/* Subscribers to the guest would not be notified of changes of the region. */
 	if (mm_has_notifiers(mm))
 		return -EBUSY;
 
 	mshare_vma_set_range(vma, ret, ret + span, 0);
-	/* What mshare_vma_pages() says for as long as it lives, also if the region grows. */
+	/* The constant value of mshare_vma_pages(), even if the region grows. */
 	vma->vm_private_data = (void *)pages;
-	/* Faults find it as soon as it is published: they must not lock it before the end. */
+	/* Faults find it as soon as it is published, and must not lock it before the end. */
 	vma_start_write(vma);
 	if (mshare_link_prepare(vma) || insert_vm_struct(mm, vma)) {
 		mshare_link_cancel(vma);
@@ -324,11 +324,11 @@ static long mshare_attach_locked(struct mshare_region *region, struct vm_area_st
 /**
  * mshare_attach_file - Attach a region to the calling process.
  * @file: An mshare file that the caller may use in this way.
- * @addr: Where, a multiple of %P4D_SIZE, or 0 to let the kernel choose.
+ * @addr: The address, a multiple of %P4D_SIZE, or 0 to let the kernel choose.
  * @flags: MSHARE_ATTACH_* flags.
  *
- * Built by hand and not by do_mmap(), which would clear VM_SHARED for a file
- * that is not writable, add PROT_EXEC for old binaries, populate it and count
+ * Does not use do_mmap(), which would clear VM_SHARED for a file that is not
+ * writable, add PROT_EXEC for old binaries, populate the attachment and count
  * it as locked after mlockall(MCL_FUTURE).
  *
  * Return: The address, or an error with nothing changed.
@@ -399,10 +399,10 @@ int mshare_detach_at(unsigned long addr)
 	return err;
 }
 
-/* What the rest of mm asks */
+/* Queries by the rest of mm */
 
 /**
- * mshare_total_vm - Sum up what the attachments of a process count in total_vm.
+ * mshare_total_vm - Sum up the pages of attachments in the total_vm of a process.
  * @mm: The guest, its mmap_lock held.
  *
  * Return: The number of pages.

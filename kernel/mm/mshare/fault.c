@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - page faults and GUP, handed on to the host mm
+ * mshare - page faults and GUP, redirected to the host mm
  */
 #include <linux/mm.h>
 #include <linux/oom.h>
@@ -34,9 +34,9 @@ static bool mshare_memcg_is_ours(const struct mshare_region *region)
 }
 
 /*
- * The cgroup that pays is full, and its OOM killer has found nobody.  May @current
- * fault again?  Not if it is no candidate itself: it would spin.  If user space is
- * to make room (cgroup v1), it will wait for that, and may.
+ * The cgroup that pays is full, and its OOM killer has found no victim.  May @current
+ * fault again?  Not if it is not a candidate itself: it would spin.  If user space
+ * handles OOM (cgroup v1), it may, because it will wait for that.
  */
 static bool mshare_may_retry_oom(const struct mshare_region *region)
 {
@@ -46,9 +46,9 @@ static bool mshare_may_retry_oom(const struct mshare_region *region)
 }
 
 /*
- * What was charged may be above the memory.high of the cgroup that pays, or of one
- * that it is in.  The core makes @current reclaim from its own cgroup for that, on its
- * way to user space: that may be another one.  With no lock of the host.
+ * The charge may exceed the memory.high of the cgroup that pays, or of an ancestor.  The
+ * core makes @current reclaim from its own cgroup for that, on its return to user space,
+ * but that may be another cgroup.  Called with no lock of the host.
  */
 static void __mshare_reclaim_high(const struct mshare_region *region, unsigned int nr)
 {
@@ -125,9 +125,9 @@ static void mshare_unlock_guest(struct mshare_guest *guest)
  * __mshare_fault_unlock - A fault has dropped its lock of a host mm.
  * @host: The host mm.
  *
- * It is going to sleep: the lock of the guest goes too.  That was what kept the
- * region and its objects, so it goes after the object's, whose lock word is in
- * an object.  Until the fault is over a reference to the mm keeps the region.
+ * The fault will sleep, so it drops the lock of the guest, too.  That lock keeps the
+ * region and its objects.  It is dropped after the object's lock, whose lock word is in
+ * the object.  Until the fault is over, a reference to the mm keeps the region.
  */
 void __mshare_fault_unlock(struct mm_struct *host)
 {
@@ -142,7 +142,7 @@ void __mshare_fault_unlock(struct mm_struct *host)
 	mshare_unlock_guest(guest);
 }
 
-/* The host's lock was dropped: sees to it that the guest's is. */
+/* The host's lock was dropped: ensures that the guest's is dropped, too. */
 static void mshare_finish_unlock(struct mshare_guest *guest)
 {
 	if (guest->unlocked)
@@ -162,7 +162,7 @@ struct vm_area_struct *__mshare_lock_vma(struct mm_struct *mm, unsigned long add
 {
 	struct vm_area_struct *vma;
 
-	/* Normally attachments are there, and nothing else is. */
+	/* Normally only attachments are there. */
 	if (address < MSHARE_WINDOW_START || address >= MSHARE_WINDOW_END)
 		return lock_vma_under_rcu(mm, address);
 	rcu_read_lock();
@@ -173,7 +173,7 @@ struct vm_area_struct *__mshare_lock_vma(struct mm_struct *mm, unsigned long add
 	return vma ?: lock_vma_under_rcu(mm, address);
 }
 
-/* The same in a host.  Of many objects one is found sooner, until the next change. */
+/* The same in a host.  One object is found without a walk, until the next change. */
 static struct vm_area_struct *mshare_lock_recent(struct mshare_region *region,
 						 unsigned long address)
 {
@@ -181,7 +181,7 @@ static struct vm_area_struct *mshare_lock_recent(struct mshare_region *region,
 
 	rcu_read_lock();
 	object = rcu_dereference(region->recent);
-	/* Who locks another one than that delays those that want to change it. */
+	/* Locking another object would delay a change of that object. */
 	if (object && (address < READ_ONCE(object->vm_start) ||
 		       address >= READ_ONCE(object->vm_end) ||
 		       !mshare_vma_lock_found(region->mm, object, address)))
@@ -191,7 +191,7 @@ static struct vm_area_struct *mshare_lock_recent(struct mshare_region *region,
 		return object;
 
 	object = lock_vma_under_rcu(region->mm, address);
-	/* Who frees it waits for its lock, and then clears this.  No fault moves the line. */
+	/* Freeing it waits for its lock, and then clears this.  Faults do not bounce the line. */
 	if (object && !rcu_access_pointer(region->recent))
 		rcu_assign_pointer(region->recent, object);
 	return object;
@@ -208,9 +208,9 @@ static void mshare_end_read(struct mshare_region *region, struct vm_area_struct 
  * Finds the object at @address and locks it: by its own lock, and never by the
  * mmap_lock of the host, which a fault would hold while it waits for a device.
  *
- * Whoever holds the lock of a VMA must not wait here: neither for the host's mmap_lock
- * nor for a change, for either may be waiting for that VMA.  The caller will come again
- * with the guest's mmap_lock, and wait then.  From an object, VM_FAULT_RETRY never
+ * A caller that holds the lock of a VMA must not wait here: neither for the host's
+ * mmap_lock nor for a change, because either may be waiting for that VMA.  It will come
+ * again with the guest's mmap_lock, and wait then.  From an object, VM_FAULT_RETRY never
  * means that a fault wants an mmap_lock: objects have vm_ops->map_pages().
  *
  * Return: 0 with *@object locked, or NULL if there is none; else VM_FAULT_RETRY.
@@ -221,7 +221,7 @@ static vm_fault_t mshare_lock_object(struct mshare_region *region, unsigned long
 	const unsigned int killable = FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_KILLABLE;
 	struct mm_struct *host = region->mm;
 
-	/* Who may not try again passes. */
+	/* A fault that may not be retried passes. */
 	if ((flags & FAULT_FLAG_ALLOW_RETRY) && mshare_barred(region, address)) {
 		if (!(flags & FAULT_FLAG_VMA_LOCK)) {
 			__mshare_fault_unlock(host);
@@ -250,14 +250,14 @@ static vm_fault_t mshare_lock_object(struct mshare_region *region, unsigned long
 /**
  * mshare_fault - Handle a page fault in an attachment.
  * @vma: The attachment, locked as @flags say.
- * @address: Where in the guest.
+ * @address: The address in the guest.
  * @flags: FAULT_FLAG_*, allowed by @vma.
  * @regs: Of the access, for perf; or NULL.
  *
- * The contract of handle_mm_fault() about locks holds for the guest's: with
+ * The locking rules of handle_mm_fault() apply to the guest's lock.  With
  * VM_FAULT_COMPLETED, and with VM_FAULT_RETRY unless FAULT_FLAG_RETRY_NOWAIT is
- * set, it was dropped, as the inner call has dropped the object's; and if that was
- * to wait for something, no later.
+ * set, it was dropped, as the inner call has dropped the object's lock.  If the inner
+ * call did so to wait for something, the guest's lock was dropped before that wait.
  *
  * Return: VM_FAULT_* bits.
  */
@@ -277,13 +277,13 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	vm_fault_t ret;
 
 	/*
-	 * An entry below that allows what the link forbids would make the
-	 * fault succeed and the access fault again, for ever.
+	 * If an entry below allows an access that the link forbids, the
+	 * fault would succeed and the access would fault again, for ever.
 	 */
 	if (!mshare_may_access(vma, flags))
 		return VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
 
-	/* GUP that must not wait goes another way. */
+	/* GUP that must not wait does not get here. */
 	if (WARN_ON_ONCE(flags & FAULT_FLAG_RETRY_NOWAIT))
 		return VM_FAULT_RETRY;
 
@@ -302,14 +302,14 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 	} else if (!mshare_may_access(object, flags)) {
 		ret = VM_FAULT_SIGSEGV | VM_FAULT_ACCERR;
 	} else {
-		/* The fault is accounted there, but for perf and its addresses. */
+		/* The fault is accounted there, except for perf and its addresses. */
 		ret = handle_mm_fault(object, haddr, flags | FAULT_FLAG_VMA_LOCK, NULL);
 		if (likely(!(ret & (VM_FAULT_ERROR | VM_FAULT_RETRY)))) {
 			mshare_account_perf(regs, address, flags, ret);
 			this_cpu_inc(*region->faults);
 		} else if ((ret & VM_FAULT_OOM) && !mshare_may_retry_oom(region)) {
 			ret = (ret & ~VM_FAULT_OOM) | VM_FAULT_SIGBUS;
-			/* Nor will pagefault_out_of_memory() clean this up. */
+			/* pagefault_out_of_memory() will not clean this up. */
 			if (task_in_memcg_oom(current))
 				mem_cgroup_oom_synchronize(false);
 		}
@@ -330,7 +330,7 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
 }
 
 /**
- * __mshare_fault_mm - Find out whose fault it is.
+ * __mshare_fault_mm - Find the mm that a fault is counted for.
  * @host: The host mm in which @current handles a fault.
  *
  * Return: The guest, or the mm of a task that populates the region.
@@ -343,15 +343,15 @@ struct mm_struct *__mshare_fault_mm(struct mm_struct *host)
 }
 
 /**
- * mshare_gup_begin - Go over to the host mm in a walk of slow GUP.
- * @gup: What mshare_gup_end() needs.
+ * mshare_gup_begin - Switch to the host mm in a walk of slow GUP.
+ * @gup: State for mshare_gup_end().
  * @vma: The attachment, which allows the access; the guest's mmap_lock is held.
- * @address: Where in the guest.
+ * @address: The address in the guest.
  * @gup_flags: FOLL_*, as the caller has them: FOLL_NOWAIT if it must not wait for a
  *	lock, FOLL_UNLOCKABLE if the guest's mmap_lock may be dropped.
  *
  * Return: 1 with the host's mmap_lock held for reading; 0 if it would have to
- * be waited for; or an error.
+ * wait for that lock; or an error.
  */
 int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 		     unsigned long address, unsigned int gup_flags)
@@ -379,14 +379,14 @@ int mshare_gup_begin(struct mshare_gup *gup, struct vm_area_struct *vma,
 }
 
 /**
- * mshare_gup_end - Come back from the host mm.
+ * mshare_gup_end - Return from the host mm.
  * @gup: From mshare_gup_begin().
  * @locked: Is the host's mmap_lock still held?
- * @ret: What the walk there returned.
+ * @ret: The return value of the walk there.
  *
- * Then it is no more.  gup->guest.unlocked says whether the guest's was dropped.
+ * Drops the host's mmap_lock.  gup->guest.unlocked says whether the guest's was dropped.
  *
- * Return: What the walk of the guest is to return.
+ * Return: The return value for the walk of the guest.
  */
 long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 {
@@ -407,11 +407,11 @@ long mshare_gup_end(struct mshare_gup *gup, bool locked, long ret)
 /**
  * mshare_gup_fault - Handle a fault of slow GUP in a host mm.
  * @object: The object, the host's mmap_lock held for reading.
- * @address: Where in the host mm.
+ * @address: The address in the host mm.
  * @flags: FAULT_FLAG_*.
  *
- * The object's own lock takes the place of the mmap_lock, so that nobody who has to
- * do with other objects waits for a device.
+ * The object's own lock takes the place of the mmap_lock, so that users of other
+ * objects do not wait for a device.
  *
  * Return: VM_FAULT_* bits; the mmap_lock is held again unless VM_FAULT_COMPLETED or,
  * without FAULT_FLAG_RETRY_NOWAIT, VM_FAULT_RETRY is among them.
@@ -427,7 +427,7 @@ vm_fault_t mshare_gup_fault(struct vm_area_struct *object, unsigned long address
 	/* It would have to wait. */
 	if (flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
-	/* Who keeps a guest's lock passes. */
+	/* A task that keeps a guest's lock passes. */
 	if (!(guest && guest->keep) && mshare_barred(region, address)) {
 		mmap_read_unlock(host);
 		__mshare_fault_unlock(host);
@@ -440,13 +440,13 @@ vm_fault_t mshare_gup_fault(struct vm_area_struct *object, unsigned long address
 	ret = handle_mm_fault(object, address, flags | FAULT_FLAG_VMA_LOCK, NULL);
 	if (ret & (VM_FAULT_COMPLETED | VM_FAULT_RETRY))
 		return ret;
-	/* Its lock keeps the object what it is: the caller can go on with it. */
+	/* The object does not change under its lock: the caller can go on with it. */
 	if (mmap_read_trylock(host)) {
 		mshare_end_read(region, object, address);
 		return ret;
 	}
 	mshare_end_read(region, object, address);
-	/* No error goes together with a dropped lock. */
+	/* An error must not be returned with a dropped lock. */
 	if (!(ret & VM_FAULT_ERROR))
 		return ret | VM_FAULT_COMPLETED;
 	mmap_read_lock(host);

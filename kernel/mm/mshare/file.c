@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - files: the region that all who open a file have
+ * mshare - files: the region that all openers of a file share
  *
- * The inode of such a region is in the inode hash, by what mshare_key says.  The hash
- * holds nothing: who finds an inode there either gets a reference to it or, if the last
- * one has gone, passes it by and makes a new one, and who makes one is waited for.
+ * The inode of such a region is in the inode hash, keyed by mshare_key.  The hash holds
+ * no reference.  A lookup that finds an inode gets a reference to it or, if the last one
+ * is gone, skips the inode and makes a new one.  It waits for an inode that is being made.
  */
 #include <linux/cred.h>
 #include <linux/dcache.h>
@@ -23,18 +23,18 @@
 /* The registry */
 
 /**
- * struct mshare_key - Whose region of which file.
+ * struct mshare_key - Identifies the region of a file.
  *
- * Nobody can disturb a stranger, or make him pay, or see what he has in memory.
+ * No user can disturb another one, make him pay, or see what he has in memory.
  */
 struct mshare_key {
-	/** @inode: What is mapped: below an overlay, the real one. */
+	/** @inode: The mapped inode: below an overlay, the real one. */
 	const struct inode *inode;
 	/** @uid: The user. */
 	kuid_t uid;
-	/** @user_ns: And where he is that user. */
+	/** @user_ns: The namespace of @uid. */
 	const struct user_namespace *user_ns;
-	/** @memcg: Who pays. */
+	/** @memcg: The cgroup that pays. */
 	const struct mem_cgroup *memcg;
 };
 
@@ -49,8 +49,8 @@ static int mshare_has_key(struct inode *inode, void *data)
 }
 
 /*
- * Finds the region of a file, or makes an empty one.  The caller has the file open:
- * that keeps its inode until the region does.
+ * Finds the region of a file, or makes an empty one.  The caller has the file open,
+ * which keeps its inode until the region does.
  */
 static struct inode *mshare_get_inode(struct inode *real, const char *name)
 {
@@ -85,10 +85,10 @@ static struct inode *mshare_get_inode(struct inode *real, const char *name)
 		iput(new);
 		return inode;
 	}
-	/* Only now, so that nobody is refused for a region that is not needed. */
+	/* Only now, so that no opener is refused for a region that is not needed. */
 	err = mshare_admit(region, 0);
 	if (err) {
-		/* Who waits for it shall look again, and not take it. */
+		/* The waiters must look again, and not take it. */
 		remove_inode_hash(inode);
 		discard_new_inode(inode);
 		return ERR_PTR(err);
@@ -99,10 +99,10 @@ static struct inode *mshare_get_inode(struct inode *real, const char *name)
 }
 
 /**
- * mshare_forget_file - Take a region that is about to go out of the registry.
+ * mshare_forget_file - Remove a region from the registry before it is freed.
  * @inode: Of the region; being evicted.
  *
- * What comes next may take long.  Who waits for it makes a region of his own.
+ * The next steps may take long.  Tasks that wait for the inode make a new region.
  */
 void mshare_forget_file(struct inode *inode)
 {
@@ -123,8 +123,8 @@ void mshare_forget_file(struct inode *inode)
 
 /*
  * Opens a file once more, for the object: locks and leases of a program belong to its
- * own open file and must not live as long as a region that others have.  Below an overlay
- * the real file is opened, so that it is what @file has even if the overlay has another
+ * own open file and must not live as long as a region that others use.  Below an overlay,
+ * the real file is opened: the one that @file refers to, even if the overlay has another
  * one by now.
  */
 static struct file *mshare_open_own(struct file *file)
@@ -135,7 +135,7 @@ static struct file *mshare_open_own(struct file *file)
 	return dentry_open(&real->f_path, flags, real->f_cred);
 }
 
-/* Checks that the object can be one of @own, and do what that allows. */
+/* Checks that the object can map @own, with the accesses that @own allows. */
 static int mshare_check_upgrade(struct mshare_region *region, struct vm_area_struct *object,
 				struct file *own, vm_flags_t vm_flags)
 {
@@ -155,8 +155,8 @@ static int mshare_check_upgrade(struct mshare_region *region, struct vm_area_str
 }
 
 /*
- * Makes the object writable.  What is mapped stays: a store to a page that was mapped
- * for reading is a fault, as after mprotect(), and the file system hears of it.
+ * Makes the object writable.  Page tables do not change: a store to a page that was
+ * mapped for reading faults, as after mprotect(), which notifies the file system.
  */
 static void mshare_upgrade(struct mshare_region *region, struct file *own,
 			   vm_flags_t vm_flags)
@@ -196,7 +196,7 @@ static int mshare_append(struct mshare_region *region, struct vm_area_struct *vm
 	return err;
 }
 
-/* Makes one VMA of what was appended at @addr and what is before, if there is memory. */
+/* Merges the VMA that was appended at @addr with the one before, if there is memory. */
 static void mshare_merge_at(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma, *prev;
@@ -222,7 +222,7 @@ static int mshare_fit_locked(struct inode *inode, struct file *own, bool upgrade
 	int err = 0;
 
 	object = find_vma(mm, MSHARE_HOST_START);
-	/* What has another file is not merged. */
+	/* VMAs with different files are not merged. */
 	if (object && !upgrade)
 		file = object->vm_file;
 	writable = file->f_mode & FMODE_WRITE;
@@ -261,8 +261,8 @@ static int mshare_fit_locked(struct inode *inode, struct file *own, bool upgrade
 }
 
 /*
- * Makes the object as long as @length and, if @file is open for writing, writable; both
- * for good.  With nothing changed if it fails.
+ * Makes the object at least @length bytes long and, if @file is open for writing, writable.
+ * Neither is ever undone.  An error changes nothing.
  */
 static int mshare_fit(struct inode *inode, struct file *file, u64 length)
 {
@@ -274,12 +274,12 @@ static int mshare_fit(struct inode *inode, struct file *file, u64 length)
 	bool upgrade;
 	int err;
 
-	/* What is not needed now never will be: no lock, which others hold while they wait. */
+	/* What is not needed now never will be, so no lock: its holders may be waiting. */
 	upgrade = write && !READ_ONCE(region->writable);
 	size = READ_ONCE(region->size);
 	if (PAGE_ALIGN(length) <= size && !upgrade)
 		return 0;
-	/* Nor for this, which may ask user space. */
+	/* No lock for this either, which may ask user space. */
 	if (!size || upgrade) {
 		own = mshare_open_own(file);
 		if (IS_ERR(own))
@@ -294,7 +294,7 @@ static int mshare_fit(struct inode *inode, struct file *file, u64 length)
 	if (size == region->size && !upgrade)
 		goto out_unlock;
 
-	/* The last part of the object may be merged with what comes; an upgrade is of all. */
+	/* The last part of the object may be merged with the new one; an upgrade is of all. */
 	end = MSHARE_HOST_START + region->size;
 	start = upgrade || !region->size ? MSHARE_HOST_START : end - PAGE_SIZE;
 	err = mshare_write_lock(mm, start, end);
@@ -311,7 +311,7 @@ out:
 	return err;
 }
 
-/* The checks of mmap() for all that @file is open for. */
+/* The checks of mmap() for all accesses that @file is open for. */
 static int mshare_check_use(struct file *file, u64 *length)
 {
 	struct mshare_map_args args = { .prot = PROT_READ };
@@ -340,13 +340,13 @@ static int mshare_check_use(struct file *file, u64 *length)
 /* Files of the region */
 
 /**
- * mshare_file_path - By which path was a region opened?
+ * mshare_file_path - The path by which a region was opened.
  * @file: An mshare file.
  *
- * Each opener has a dentry of his own, with the name and the path of his file: a region
- * can be opened through mounts that allow different things.
+ * Each opener has its own dentry, with the name and the path of its file, because a
+ * region can be opened through mounts with different permissions.
  *
- * Return: The path of the file whose region it is, or NULL if it is the region of none.
+ * Return: The path of the file, or NULL if the region is not that of a file.
  */
 const struct path *mshare_file_path(const struct file *file)
 {
@@ -372,8 +372,8 @@ void mshare_release_path(struct dentry *dentry)
  * @inode: The region.
  * @file: The new file.
  *
- * That is as opening the file itself once more.  Mode and owner of the region's inode
- * would make a writer of whoever reads a file that he may not write.
+ * This is equivalent to opening the file itself once more.  By mode and owner of the
+ * region's inode, a reader could write a file that he may not write.
  *
  * Return: 0, or an error.
  */
@@ -390,7 +390,7 @@ int mshare_reopen(struct inode *inode, struct file *file)
 	err = path_permission(path, MAY_OPEN | MAY_READ | (write ? MAY_WRITE : 0));
 	if (err || !write)
 		return err;
-	/* The mount, and whatever else may object. */
+	/* Checks the mount, and everything else that may refuse. */
 	writer = dentry_open(path, O_RDWR | O_LARGEFILE, current_cred());
 	if (IS_ERR(writer))
 		return PTR_ERR(writer);
@@ -407,8 +407,8 @@ int mshare_reopen(struct inode *inode, struct file *file)
 
 /**
  * mshare_open_file - Open the region of a file.
- * @file: The file, open for what the region is to be open for.
- * @length: How long the region shall be at least, in bytes; 0: as the file is.
+ * @file: The file, open for the accesses that the region is opened for.
+ * @length: The minimum length of the region in bytes; 0: that of the file.
  *
  * Return: An mshare file, or an error with nothing changed.
  */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - the host mm of a region: its tables, whom it charges, its end
+ * mshare - the host mm of a region: its tables, its cgroup, its end
  */
 #include <linux/cgroup.h>
 #include <linux/sched/user.h>
@@ -15,7 +15,7 @@ static struct lock_class_key mshare_mmap_lock_key;
 /**
  * mshare_host_alloc - Make the mm of a region.
  *
- * Return: An mm that no task runs on and with nothing in it, or NULL.
+ * Return: An empty mm that no task runs on, or NULL.
  */
 struct mm_struct *mshare_host_alloc(void)
 {
@@ -24,9 +24,9 @@ struct mm_struct *mshare_host_alloc(void)
 	if (!mm)
 		return NULL;
 	/*
-	 * What mm_alloc() takes over from the caller is about a process: the
-	 * choices of huge pages, KSM and W^X of the creator are not the
-	 * region's, and nobody would renew the owner when the creator exits.
+	 * mm_alloc() copies settings of the calling process.  Its settings for
+	 * huge pages, KSM and W^X do not apply to the region, and nothing
+	 * would update the owner when the creator exits.
 	 */
 #ifdef CONFIG_MEMCG
 	WRITE_ONCE(mm->owner, NULL);
@@ -34,15 +34,15 @@ struct mm_struct *mshare_host_alloc(void)
 	mm_flags_clear_all(mm);
 	mm->def_flags = 0;
 	/*
-	 * A fault holds a guest's mmap_lock and takes this one.  With a class
-	 * of its own lockdep also reports any access to user memory under it.
+	 * A fault holds a guest's mmap_lock and takes this one.  With a separate
+	 * class, lockdep also reports any access to user memory under it.
 	 */
 	lockdep_set_class_and_name(&mm->mmap_lock, &mshare_mmap_lock_key,
 				   "mshare_host_mmap_lock");
 	return mm;
 }
 
-/* Of the first @slots slots the tables stay. */
+/* The tables of the first @slots slots stay. */
 static void mshare_host_free_tables(struct mm_struct *mm, unsigned int slots)
 {
 	unsigned long addr, end = MSHARE_HOST_START + MSHARE_SIZE_MAX;
@@ -85,7 +85,7 @@ void mshare_host_shrink(struct mshare_region *region)
 /**
  * mshare_host_grow - Allocate PUD tables.
  * @region: The region, its mmap_lock held for writing.
- * @slots: For so many slots there are to be tables; those there are stay.
+ * @slots: The number of slots that need tables; existing tables stay.
  *
  * Return: 0, or -ENOMEM with nothing changed.
  */
@@ -100,7 +100,7 @@ int mshare_host_grow(struct mshare_region *region, unsigned int slots)
 		p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
 
 		if (!p4d || !pud_alloc(mm, p4d, addr)) {
-			/* No link leads there yet, nor is there an object. */
+			/* No link leads there yet, and there is no object. */
 			mshare_host_shrink(region);
 			return -ENOMEM;
 		}
@@ -112,8 +112,8 @@ int mshare_host_grow(struct mshare_region *region, unsigned int slots)
  * mshare_mmdrop - Free the region of a host mm with the mm.
  * @mm: Any mm whose last reference went.
  *
- * By now no task is attached: each attachment holds the inode, the inode holds
- * the mm until a grace period after the last of them.  Does not sleep.
+ * By now no task is attached: each attachment holds the inode, and the inode holds
+ * the mm until a grace period after the last attachment.  Does not sleep.
  */
 void mshare_mmdrop(struct mm_struct *mm)
 {
@@ -141,8 +141,8 @@ void mshare_mmdrop(struct mm_struct *mm)
 
 #ifdef CONFIG_MEMCG
 /*
- * Called by mshare_memcg() if @memcg has been removed: nobody could see or raise its
- * limit.
+ * Called by mshare_memcg() if @memcg has been removed, so that its limit can no longer
+ * be seen or raised.
  */
 struct mem_cgroup *__mshare_memcg(struct mem_cgroup *memcg)
 {

@@ -2,14 +2,14 @@
 /*
  * mshare - locks of objects: how a change waits for the faults in them
  *
- * A fault holds the lock of its object and nothing else of the host mm while it waits:
- * for a device, or for a file system that is frozen.  A change of that object has to
- * wait for it.  vma_start_write() would do so with the host's mmap_lock, and all that
- * is to do with the region would wait behind that, not to be killed.
+ * A fault that waits for a device, or for a frozen file system, holds the lock of its
+ * object and no other lock of the host mm.  A change of that object must wait for the
+ * fault.  vma_start_write() would wait with the host's mmap_lock held, and everything
+ * that uses the region would wait for that lock, and could not be killed.
  *
- * So a change takes no lock of an object that it would have to wait for.  It drops the
- * mmap_lock, waits, and looks again.  Meanwhile it bars those objects: or there would
- * always be another fault.
+ * Therefore a change takes no lock of an object that it would have to wait for.  It drops
+ * the mmap_lock, waits, and looks again.  Meanwhile it bars those objects to new faults;
+ * otherwise there might always be another one.
  */
 #include <linux/maple_tree.h>
 #include <linux/mm.h>
@@ -19,8 +19,8 @@
 #include "compat.h"
 
 /*
- * Who left an object wakes the change that waits for it; but lock_vma_under_rcu()
- * also takes a lock, for a moment, that it then does not want.
+ * A fault that leaves an object wakes the change that waits for it.  But
+ * lock_vma_under_rcu() may also lock a VMA for a moment, and wake nobody.
  */
 #define MSHARE_LOOK_AGAIN	(HZ / 10)
 
@@ -30,11 +30,11 @@
 struct mshare_change {
 	/** @node: In mshare_region::changes, if it ever waited; under gate.lock. */
 	struct list_head node;
-	/** @start: Host address where what it bars begins; under gate.lock. */
+	/** @start: Start of the barred range, a host address; under gate.lock. */
 	unsigned long start;
-	/** @end: Where that ends; under gate.lock. */
+	/** @end: End of the barred range; under gate.lock. */
 	unsigned long end;
-	/** @wait: Itself. */
+	/** @wait: The task. */
 	struct rcuwait wait;
 };
 
@@ -68,7 +68,7 @@ void __mshare_left(struct mshare_region *region, unsigned long address)
 
 /**
  * mshare_await_change - Wait until no change bars an object.
- * @region: The region; no lock of it is held, nor that of the guest if it may go.
+ * @region: The region; no lock of it is held, nor that of the guest if it may be dropped.
  * @address: In the object, in the host mm.
  *
  * Ends early if the task is killed.
@@ -116,7 +116,7 @@ static struct vm_area_struct *mshare_lock_objects(struct mm_struct *mm, unsigned
 	return NULL;
 }
 
-/* Does a fault, or anybody else, hold the object at @address? */
+/* Does a fault, or another task, hold the lock of the object at @address? */
 static bool mshare_busy(struct mm_struct *mm, unsigned long address)
 {
 	MA_STATE(mas, &mm->mm_mt, address, address);
@@ -131,9 +131,9 @@ static bool mshare_busy(struct mm_struct *mm, unsigned long address)
 }
 
 /*
- * Waits until nobody holds the object at @address.  Pairs with mshare_left(): this
- * looks at the lock when the change can be found, that looks for changes when the lock
- * is free.
+ * Waits until no task holds the lock of the object at @address.  Pairs with mshare_left():
+ * this side publishes the change and then reads the lock, that side drops the lock and
+ * then looks for changes.
  */
 static int mshare_await_faults(struct mm_struct *mm, unsigned long address,
 			       struct mshare_change *change)
@@ -147,7 +147,7 @@ static int mshare_await_faults(struct mm_struct *mm, unsigned long address,
 	return ret < 0 ? -EINTR : 0;
 }
 
-/* Bars what begins at @start up to @end, and what was barred before. */
+/* Bars the range from @start to @end, and the range that was barred before. */
 static void mshare_bar(struct mshare_region *region, struct mshare_change *change,
 		       unsigned long start, unsigned long end)
 {
@@ -175,8 +175,8 @@ static void mshare_unbar(struct mshare_region *region, struct mshare_change *cha
  * @start: Start of the range.
  * @end: End of the range; may be no more than @start: then it is empty.
  *
- * In a host mm also locks the objects in the range, and those they may be merged
- * with.  While that means to wait for a fault, the mmap_lock is not held.
+ * In a host mm, also locks the objects in the range, and those they may be merged
+ * with.  The mmap_lock is not held while this waits for a fault.
  *
  * Return: 0; or -EINTR if the task was killed, with nothing locked.
  */
@@ -198,7 +198,7 @@ int mshare_write_lock(struct mm_struct *mm, unsigned long start, unsigned long e
 			break;
 		vma = mshare_lock_objects(mm, start, end, &first);
 		if (!vma) {
-			/* Faults must not find what will be freed; they set it with a lock. */
+			/* Faults must not find a freed VMA; they set it with an object locked. */
 			RCU_INIT_POINTER(region->recent, NULL);
 			break;
 		}

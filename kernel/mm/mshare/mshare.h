@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * mshare - what its own files share
+ * mshare - internal definitions
  */
 #ifndef _MM_MSHARE_MSHARE_H
 #define _MM_MSHARE_MSHARE_H
@@ -24,94 +24,94 @@ struct user_struct;
 /* The largest region, in bytes. */
 #define MSHARE_SIZE_MAX		SZ_32T
 
-/* The bases that cooperating processes normally all have free. */
+/* The window for bases, which is normally free in all processes. */
 #define MSHARE_WINDOW_START	0x200000000000UL
 #define MSHARE_WINDOW_END	0x500000000000UL
 
 /**
- * struct mshare_region - What an mshare file descriptor stands for.
+ * struct mshare_region - The region that an mshare file descriptor refers to.
  *
  * It belongs to the inode, not to the struct file: a reopened descriptor is
  * another file of the same inode.  The inode holds one user (mm_users) of the
- * host mm, and the region is freed together with that mm in __mmdrop(): others,
+ * host mm, and the region is freed together with that mm in __mmdrop(): other code,
  * such as khugepaged, may hold the mm longer than the inode lives.
  *
  * Lock order, outermost first: the inode's i_rwsem, a guest's mmap_lock (or the
  * lock of an attachment's VMA), the host mm's mmap_lock (or the lock of an
- * object's VMA), what nests inside any mmap_lock, @mshare_lock.  With a lock of
- * the host mm held nobody touches user memory, waits for user space or takes a
+ * object's VMA), locks that nest inside any mmap_lock, @mshare_lock.  The holder of
+ * a lock of the host mm must not touch user memory, wait for user space or take a
  * lock of a guest: the guest's fault may be waiting for the host's lock.
  */
 struct mshare_region {
-	/** @mm: The host mm.  Set before anybody sees the region. */
+	/** @mm: The host mm.  Set before the region can be found. */
 	struct mm_struct *mm;
 	/** @id: Number of the region; never changes. */
 	u64 id;
 	/**
-	 * @base: Where attachments go by preference, 0 as long as there never
-	 * was a size.  Written once under the host's mmap_lock (write), read
+	 * @base: The preferred address of attachments, 0 until a size is first
+	 * set.  Written once under the host's mmap_lock (write), read
 	 * under it.
 	 */
 	unsigned long base;
 	/**
-	 * @slots: PUD tables of the host mm, one a slot of %P4D_SIZE; only
-	 * ever grows.  Locked as @base.
+	 * @slots: PUD tables of the host mm, one per slot of %P4D_SIZE; only
+	 * ever grows.  Locked like @base.
 	 */
 	unsigned int slots;
 	/**
-	 * @size: Size in bytes, what i_size of the inode says.  Written under
+	 * @size: Size in bytes, equal to i_size of the inode.  Written under
 	 * the inode's i_rwsem and the host's mmap_lock (write), read under
-	 * either.  Of a region of a file, where it only ever grows, also how
-	 * long the one object is.
+	 * either.  For the region of a file, where it only ever grows, also the
+	 * length of the one object.
 	 */
 	unsigned long size;
 	/**
-	 * @inode: Whose region it is if it is that of a file, else NULL; below
-	 * an overlay the real one.  No reference: the object has one, and
-	 * without an object the openers.  Never changes, as the next two.
+	 * @inode: The inode of the file if it is the region of a file, else NULL;
+	 * below an overlay, the real one.  No reference: the object has one, or
+	 * the openers if there is no object.  Never changes, like the next two.
 	 */
 	struct inode *inode;
 	/** @uid: The user who has opened that file. */
 	kuid_t uid;
-	/** @user_ns: The namespace where that was; a reference. */
+	/** @user_ns: The user namespace of @uid; a reference. */
 	struct user_namespace *user_ns;
-	/** @writable: So is the object of the file.  Set once, under i_rwsem. */
+	/** @writable: The object of the file is writable.  Set once, under i_rwsem. */
 	bool writable;
 	/** @attachments: VMAs of guests. */
 	atomic_long_t attachments;
-	/** @faults: Page faults served, by CPU. */
+	/** @faults: Page faults handled, per CPU. */
 	unsigned long __percpu *faults;
 	/**
-	 * @recent: An object that a fault has found, or NULL; for faults to try before
-	 * they walk the tree.  RCU; set with that object locked, cleared when all that
-	 * a change may remove is locked for writing: a fault that reads it finds a VMA
-	 * that is not freed before a grace period.
+	 * @recent: An object that a fault has found, or NULL; faults try it before
+	 * they walk the tree.  RCU; set with that object locked, cleared when all VMAs
+	 * that a change may remove are locked for writing: a fault that reads it finds
+	 * a VMA that is not freed before a grace period.
 	 */
 	struct vm_area_struct __rcu *recent;
-	/** @changes: Those that wait for faults in their objects; under @gate.lock. */
+	/** @changes: Changes that wait for faults in their objects; under @gate.lock. */
 	struct list_head changes;
-	/** @gate: Where faults wait that such a change bars. */
+	/** @gate: Faults that such a change bars wait here. */
 	wait_queue_head_t gate;
 	/** @memcg: The cgroup of the creator; a reference.  Never changes. */
 	struct mem_cgroup *memcg;
-	/** @user: Whose limit it counts against; a reference.  Never changes. */
+	/** @user: It counts for the limit of this user; a reference.  Never changes. */
 	struct user_struct *user;
 	/**
 	 * @owner: In signal_struct::mshare_owned, until the owner or the inode
-	 * goes.  Changed under mshare_lock, walked under RCU.
+	 * is gone.  Changed under mshare_lock, walked under RCU.
 	 */
 	struct hlist_node owner;
 	/** @owned: Made with MSHARE_OWNED.  Never changes. */
 	bool owned;
 	/**
 	 * @dead: The owner is gone.  Set once, before @reap takes the host's
-	 * mmap_lock (write) and every object's lock: who holds one of them and
-	 * finds it clear is waited for.  Populating, which drops and takes the
-	 * mmap_lock again, does not look at it but at the objects, which @reap
+	 * mmap_lock (write) and every object's lock: it waits for a task that
+	 * holds one of them and finds it clear.  Populating drops and retakes the
+	 * mmap_lock.  It does not check this but the objects, which @reap
 	 * leaves with no permission.
 	 */
 	bool dead;
-	/** @reap: Frees what a dead region holds. */
+	/** @reap: Frees the memory of a dead region. */
 	struct work_struct reap;
 	/**
 	 * @drop: Drops the host mm a grace period after the inode: CPUs may
@@ -185,20 +185,20 @@ int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st);
 void mshare_show_fdinfo(struct seq_file *m, struct file *file);
 int mshare_sysfs_init(void);
 
-/* The region that @file, an mshare file, stands for. */
+/* The region that @file, an mshare file, refers to. */
 static inline struct mshare_region *mshare_file_region(const struct file *file)
 {
 	return file_inode(file)->i_private;
 }
 
-/* The region that @vma, an attachment, is of. */
+/* The region of @vma, an attachment. */
 static inline struct mshare_region *mshare_vma_region(const struct vm_area_struct *vma)
 {
 	VM_WARN_ON_ONCE(!vma_is_mshare(vma));
 	return mshare_file_region(vma->vm_file);
 }
 
-/* Where @addr of the attachment @vma is in the host mm. */
+/* The address in the host mm of @addr in the attachment @vma. */
 static inline unsigned long mshare_host_address(const struct vm_area_struct *vma,
 						unsigned long addr)
 {
@@ -206,8 +206,8 @@ static inline unsigned long mshare_host_address(const struct vm_area_struct *vma
 }
 
 /*
- * Whom to charge for what @region allocates: the memory cgroup its creator was in, or
- * the nearest one above it that has not been removed.  NULL without memory cgroups.
+ * The memory cgroup to charge for allocations of @region: that of its creator, or its
+ * nearest ancestor that has not been removed.  NULL without memory cgroups.
  * The region's reference keeps all of them.
  */
 static inline struct mem_cgroup *mshare_memcg(const struct mshare_region *region)
@@ -221,7 +221,7 @@ static inline struct mem_cgroup *mshare_memcg(const struct mshare_region *region
 #endif
 }
 
-/* Is it the region of a file?  Then nobody changes its size and what is mapped in it. */
+/* Is it the region of a file?  Then users cannot change its size and its mappings. */
 static inline bool mshare_is_sealed(const struct mshare_region *region)
 {
 	return region->inode;
@@ -232,7 +232,7 @@ static inline unsigned int mshare_slots(unsigned long size)
 	return DIV_ROUND_UP(size, P4D_SIZE);
 }
 
-/* Does a change that waits for faults keep new ones away from @address of the host mm? */
+/* Does a change that waits for faults bar new ones at @address of the host mm? */
 static inline bool mshare_barred(struct mshare_region *region, unsigned long address)
 {
 	return unlikely(!list_empty(&region->changes)) && __mshare_barred(region, address);
@@ -240,7 +240,7 @@ static inline bool mshare_barred(struct mshare_region *region, unsigned long add
 
 /*
  * An object's lock was dropped: at @address of the host mm, or somewhere if that is 0.
- * Whoever keeps the region from going must do so until now.
+ * The caller must still hold the lock or reference that keeps the region.
  */
 static inline void mshare_left(struct mshare_region *region, unsigned long address)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - objects: how they get into a region
+ * mshare - objects: mapping them in a region
  */
 #include <linux/hugetlb.h>
 #include <linux/magic.h>
@@ -13,14 +13,14 @@
 #include "mshare.h"
 #include "compat.h"
 
-/* What the file allows */
+/* Checks of the file */
 
 /*
  * Can @inode be an object?  It must have a page cache that faults fill: pseudo
- * files put pages or devices into the page tables in ->mmap(), from where
- * nothing would take them when the object is refused after all.  DAX has no
- * pages that everybody can take.  A fault holds the host's lock while the file
- * system answers: FUSE asks a process, which may itself wait for that lock.
+ * files put pages or devices into the page tables in ->mmap(), and nothing
+ * would remove them if the object is refused later.  DAX has no pages that all
+ * users can pin.  A fault holds the object's lock while the file system answers:
+ * FUSE asks a process, which may itself be waiting for that lock.
  */
 static bool mshare_inode_mappable(const struct inode *inode)
 {
@@ -32,7 +32,7 @@ static bool mshare_inode_mappable(const struct inode *inode)
 		return false;
 	case HUGETLBFS_MAGIC:
 	case OVERLAYFS_SUPER_MAGIC:
-		/* No ->read_folio; what overlayfs maps is looked at for itself. */
+		/* No ->read_folio; the file that overlayfs maps is checked separately. */
 		return true;
 	default:
 		return shmem_mapping(inode->i_mapping) || inode->i_mapping->a_ops->read_folio;
@@ -41,10 +41,10 @@ static bool mshare_inode_mappable(const struct inode *inode)
 
 /**
  * mshare_check_file - The checks of do_mmap() for a shared mapping.
- * @file: What is to be mapped.
- * @args: Where in it, and for what.
- * @length: How many bytes.
- * @vm_flags: Of the mapping; some may be taken away.
+ * @file: The file to map.
+ * @args: The offset in it, and the accesses.
+ * @length: The number of bytes.
+ * @vm_flags: Of the mapping; some may be cleared.
  *
  * Return: 0, or an error.
  */
@@ -94,12 +94,12 @@ void mshare_discard_vma(struct vm_area_struct *vma)
 
 /**
  * mshare_build_vma - Build a complete VMA.
- * @region: In whose host mm; that is locked for writing.
- * @file: Of what file; NULL: of new memory.
+ * @region: The region, whose host mm is locked for writing.
+ * @file: The file; NULL for new memory.
  * @start: Its start in the host mm.
  * @end: Its end.
  * @vm_flags: Its flags.
- * @pgoff: Where in the file, in pages.
+ * @pgoff: The offset in the file, in pages.
  *
  * Return: The VMA, in no tree, or an error.
  */
@@ -122,10 +122,10 @@ struct vm_area_struct *mshare_build_vma(struct mshare_region *region, struct fil
 		err = shmem_zero_setup(vma);
 		if (err) {
 			vm_area_free(vma);
-			/* There was no inode to be had: no matter of space on a disk. */
+			/* tmpfs has no free inode: this is not about space on a disk. */
 			return ERR_PTR(err == -ENOSPC ? -ENOMEM : err);
 		}
-		/* What the owner's end may truncate. */
+		/* The end of the owner may truncate it. */
 		vma->vm_file->private_data = region;
 		return vma;
 	}
@@ -138,8 +138,8 @@ struct vm_area_struct *mshare_build_vma(struct mshare_region *region, struct fil
 		return ERR_PTR(err);
 	}
 	/*
-	 * Checked on what ->mmap() made of it: overlayfs puts another file.  Without
-	 * ->map_pages() a fault wants the mmap_lock, and keeps it while it waits for
+	 * Checked on the result of ->mmap(), since overlayfs sets another file.  Without
+	 * ->map_pages(), a fault wants the mmap_lock, and keeps it while it waits for
 	 * the device.
 	 */
 	if (vma->vm_start != start || vma->vm_end != end || !vma->vm_ops ||
@@ -152,7 +152,7 @@ struct vm_area_struct *mshare_build_vma(struct mshare_region *region, struct fil
 	return vma;
 }
 
-/* Finds the lowest free @length bytes at a multiple of @align. */
+/* Finds the lowest free range of @length bytes at a multiple of @align. */
 static unsigned long mshare_find_offset(const struct mshare_region *region, u64 length,
 					unsigned long align)
 {
@@ -170,7 +170,7 @@ static unsigned long mshare_find_offset(const struct mshare_region *region, u64 
 	}
 }
 
-/* Chooses the host address of an object, or checks the one that is wanted. */
+/* Chooses the host address of an object, or checks the requested one. */
 static long mshare_place_object(struct mshare_region *region,
 				const struct mshare_map_args *args, u64 length,
 				unsigned long align)
@@ -205,7 +205,7 @@ static long mshare_place_object(struct mshare_region *region,
 	ret = mshare_check_alive(region);
 	if (ret)
 		return ret;
-	/* One more than the limit for a moment, as munmap() allows it too. */
+	/* Temporarily one more than the limit, as munmap() also allows. */
 	if (region->mm->map_count >= get_sysctl_max_map_count())
 		return -ENOMEM;
 	return start;
@@ -213,7 +213,7 @@ static long mshare_place_object(struct mshare_region *region,
 
 static vm_flags_t mshare_object_flags(const struct mshare_map_args *args)
 {
-	/* No pkeys: each guest has its own, the entries are shared. */
+	/* No pkeys: each guest has its own, but the entries are shared. */
 	vm_flags_t vm_flags = calc_vm_prot_bits(args->prot, 0) | VM_SHARED | VM_MAYSHARE |
 			      VM_MAYREAD | VM_MAYWRITE | VM_MAYEXEC;
 
@@ -222,7 +222,7 @@ static vm_flags_t mshare_object_flags(const struct mshare_map_args *args)
 	return vm_flags;
 }
 
-/* The file behind an object, NULL for anonymous memory; the length it takes. */
+/* The file behind an object, NULL for anonymous memory; sets the length it takes. */
 static struct file *mshare_object_file(const struct mshare_map_args *args, u64 *length,
 				       unsigned long *align)
 {
@@ -286,7 +286,7 @@ static long mshare_map_locked(struct mshare_region *region, struct file *file,
 /**
  * mshare_map_object - Map an object in a region.
  * @region: The region.
- * @args: What and where; the part that needs no look at the region is checked.
+ * @args: The object and its place; everything that does not depend on the region is checked.
  *
  * Return: The offset, or an error with nothing changed.
  */
@@ -302,7 +302,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	long ret;
 
 	file = mshare_object_file(args, &length, &align);
-	/* There was no inode for huge pages to be had: no matter of space on a disk. */
+	/* hugetlbfs has no free inode: this is not about space on a disk. */
 	if (file == ERR_PTR(-ENOSPC))
 		return -ENOMEM;
 	if (IS_ERR(file))
@@ -331,7 +331,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 
 	ret = -EINTR;
 	start = MSHARE_HOST_START + args->offset;
-	/* Nothing else than MAP_FIXED replaces an object. */
+	/* Only MAP_FIXED replaces an object. */
 	if (!mshare_write_lock(mm, start, args->flags & MAP_FIXED ? start + length : start)) {
 		ret = mshare_map_locked(region, file, args, length, align, vm_flags);
 		mmap_write_unlock(mm);
@@ -341,7 +341,7 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	if (!IS_ERR_VALUE(ret)) {
 		struct mem_cgroup *memcg = set_active_memcg(mshare_memcg(region));
 
-		/* Reading, as mmap() does for a shared mapping; it may fail. */
+		/* For reading, as mmap() does for a shared mapping; it may fail. */
 		if (args->flags & MAP_POPULATE)
 			do_madvise(mm, ret, length, MADV_POPULATE_READ);
 		set_active_memcg(memcg);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - the out-of-memory killer: what it counts, what its victims let go of
+ * mshare - the out-of-memory killer: what it counts, what its victims release
  */
 #include <linux/oom.h>
 #include <linux/ratelimit.h>
@@ -11,7 +11,7 @@
 #include "mshare.h"
 #include "compat.h"
 
-/* Pages in the swap behind @vma; all of the file's if it is mapped in parts. */
+/* Pages in the swap behind @vma; those of the whole file if it is mapped in parts. */
 static unsigned long mshare_object_swap(struct vm_area_struct *vma)
 {
 	if (!shmem_file(vma->vm_file))
@@ -20,14 +20,14 @@ static unsigned long mshare_object_swap(struct vm_area_struct *vma)
 }
 
 /*
- * Of very many objects the swap of the first ones counts: they are looked at for
- * each process that is attached, in atomic context.
+ * If there are very many objects, only the swap of the first ones counts: they are
+ * inspected for each process that is attached, in atomic context.
  */
 #define MSHARE_OOM_OBJECTS	1000
 
 /*
- * Pages that are free when @region is: resident, swapped and page tables.  Takes
- * from *@objects those whose swap it looks at.
+ * Pages that are freed with @region: resident, swapped and page tables.  Subtracts
+ * from *@objects the number of objects whose swap it counts.
  */
 static unsigned long mshare_region_pages(const struct mshare_region *region,
 					 unsigned int *objects)
@@ -38,7 +38,7 @@ static unsigned long mshare_region_pages(const struct mshare_region *region,
 	struct vma_iterator vmi;
 
 	pages = get_mm_rss_sum(mm) + mm_pgtables_bytes(mm) / PAGE_SIZE;
-	/* Nothing here may wait: who holds the lock may be waiting for memory. */
+	/* Nothing here may wait: the holder of the lock may be waiting for memory. */
 	if (*objects && mmap_read_trylock(mm)) {
 		vma_iter_init(&vmi, mm, 0);
 		for_each_vma(vmi, vma) {
@@ -52,7 +52,7 @@ static unsigned long mshare_region_pages(const struct mshare_region *region,
 	return pages;
 }
 
-/* What counts for whoever is attached; a region that has an owner, for nobody else. */
+/* The pages that count for each attached process; an owned region counts for its owner only. */
 static unsigned long mshare_shared_pages(struct mm_struct *host, void *objects)
 {
 	return host->mshare->owned ? 0 : mshare_region_pages(host->mshare, objects);
@@ -62,9 +62,9 @@ static unsigned long mshare_shared_pages(struct mm_struct *host, void *objects)
  * mshare_badness - Count the regions that a process keeps.
  * @task: A task of it, with task_lock() and an mm.
  *
- * All that are attached, each in full: holders are to be chosen before
- * bystanders, one after the other until the memory is free.  A region that an
- * owner takes with it counts for the owner alone.
+ * Counts each attached region in full: holders must be chosen before
+ * bystanders, one after the other until the memory is free.  A region that
+ * ends with its owner counts for the owner alone.
  *
  * Context: Does not sleep.
  * Return: The number of pages.
@@ -83,7 +83,7 @@ unsigned long mshare_badness(struct task_struct *task)
 	return pages;
 }
 
-/* Detaches all regions from an mm that nobody runs on any more. */
+/* Detaches all regions from an mm that no task runs on any more. */
 static void mshare_detach_all(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
@@ -106,21 +106,21 @@ static void mshare_detach_all(struct mm_struct *mm)
 		/* A seal does not outlive the process. */
 		vm_flags_clear(vma, VM_SEALED);
 		file = get_file(vma->vm_file);
-		/* If there is no memory to do it, exit_mmap() will. */
+		/* If there is no memory for this, exit_mmap() will do it. */
 		err = do_munmap(mm, vma->vm_start, vma->vm_end - vma->vm_start, NULL);
 		mmap_write_unlock(mm);
-		/* In place: the memory may go with it. */
+		/* Synchronously: this may free the memory. */
 		__fput_sync(file);
 	}
 }
 
 /**
  * mshare_exit_mm - mmput() for a task that exits.
- * @mm: What was its mm.
+ * @mm: Its former mm.
  *
- * A process that the OOM killer has chosen first lets go of its regions.  exit_mmap()
- * does so at the end, when it has long told the OOM killer to choose another one, if
- * there still is no memory.
+ * A process that the OOM killer has chosen releases its regions first.  exit_mmap()
+ * releases them at its end.  Long before that, it has told the OOM killer that it may
+ * choose another process if memory is still short.
  *
  * Context: Sleeps.  With no lock: this may free regions.
  */
@@ -136,13 +136,13 @@ void mshare_exit_mm(struct mm_struct *mm)
 }
 
 /**
- * mshare_oom_quiet - A cgroup is full and has nobody to kill: no report?
+ * mshare_oom_quiet - Suppress the report if a full cgroup has no task to kill?
  * @memcg: The cgroup, or NULL if memory itself is short.
  *
- * With regions one cgroup pays for the faults of others.  Such a fault fails, for who
- * is not in that cgroup or must not be chosen, and may be repeated without end.
+ * With regions, one cgroup pays for the faults of others.  Such a fault fails for a task
+ * that is not in that cgroup or must not be chosen, and may be repeated without end.
  *
- * Return: true if there is to be none.
+ * Return: true to suppress the report.
  */
 bool mshare_oom_quiet(struct mem_cgroup *memcg)
 {
@@ -150,7 +150,7 @@ bool mshare_oom_quiet(struct mem_cgroup *memcg)
 	static DEFINE_RATELIMIT_STATE(rs, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
 	bool member;
 
-	/* Who charges its own cgroup is no concern of ours. */
+	/* A task that charges its own cgroup is reported as usual. */
 	if (!memcg || !current->active_memcg)
 		return false;
 	rcu_read_lock();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - owners: a region that dies with the process that made it
+ * mshare - owners: a region that ends with the process that created it
  */
 #include <linux/file.h>
 #include <linux/hugetlb.h>
@@ -14,8 +14,8 @@
 /* Memory */
 
 /*
- * An object's file that is the region's own, to be truncated with no lock of
- * the host mm: write(2) from an attachment takes those below the file's.
+ * An object's file that belongs to the region, to be truncated without a lock of
+ * the host mm: write(2) from an attachment takes those below the file's locks.
  */
 static struct file *mshare_own_file(struct mshare_region *region, unsigned long addr,
 				    bool wait)
@@ -41,9 +41,9 @@ static struct file *mshare_own_file(struct mshare_region *region, unsigned long 
 }
 
 /*
- * Takes the memory of anonymous objects away.  With @wait it waits for objects that
- * change just now.  Else it passes them by, and no lock can keep it waiting, and huge
- * pages of hugetlbfs too, which are no use to who needs memory.
+ * Frees the memory of anonymous objects.  With @wait, it waits for objects that are being
+ * changed.  Otherwise it skips them, so that no lock can delay it.  It also skips huge
+ * pages of hugetlbfs then, which do not help if memory is short.
  */
 static void mshare_truncate_objects(struct mshare_region *region, bool wait)
 {
@@ -75,11 +75,11 @@ static void mshare_truncate_objects(struct mshare_region *region, bool wait)
 
 /* Sleepers */
 
-/* Files that are looked for in one pass over all sleepers. */
+/* Files that are searched for in one pass over all sleepers. */
 #define MSHARE_GONE_FILES	64
 
 /**
- * struct mshare_gone - Memory that is gone, as the keys of futexes name it.
+ * struct mshare_gone - Memory that is gone, as the keys of futexes identify it.
  * @host: The mm of the region.
  * @nr: Number of @files.
  * @files: i_sequence of files that are objects.
@@ -90,7 +90,7 @@ struct mshare_gone {
 	u64 files[MSHARE_GONE_FILES];
 };
 
-/* Does @key lead to memory that is gone?  Whoever waits for it keeps its mm. */
+/* Does @key lead to memory that is gone?  Its waiter keeps its mm. */
 static bool mshare_key_is_gone(const union futex_key *key, void *arg)
 {
 	const struct mshare_gone *gone = arg;
@@ -108,9 +108,9 @@ static bool mshare_key_is_gone(const union futex_key *key, void *arg)
 }
 
 /*
- * Wakes who sleeps in futexes of a dead region, all translations of which are
- * gone.  Of a file that is mapped elsewhere too, or only in part here, those who
- * wait there are woken as well: they have to expect that of a futex.
+ * Wakes the sleepers in futexes of a dead region, all translations of which are
+ * gone.  If a file is also mapped elsewhere, or only in part here, its sleepers
+ * there are woken as well: they have to expect that of a futex.
  */
 static void mshare_wake_sleepers(struct mshare_region *region)
 {
@@ -125,7 +125,7 @@ static void mshare_wake_sleepers(struct mshare_region *region)
 		gone.nr = 0;
 		mmap_read_lock(mm);
 		for_each_vma(vmi, vma) {
-			/* 0 if nobody ever had a futex there. */
+			/* 0 if there never was a futex. */
 			file = atomic64_read(&vma->vm_file->f_mapping->host->i_sequence);
 			if (!file || file == last)
 				continue;
@@ -147,12 +147,12 @@ static void mshare_wake_sleepers(struct mshare_region *region)
  * @work: In the region; holds a user of the host mm.
  *
  * The first step frees memory although faults hold the host's mmap_lock while
- * they wait for memory.  The second waits for them, takes away the translations
- * of file objects, and the permissions with which they could come back.  Then
- * nobody can read a futex and fall asleep, and those asleep are woken.  The last
- * finds the objects that were changing during the first; nobody adds any now.
+ * they wait for memory.  The second waits for them, removes the translations
+ * of file objects, and the permissions with which they could come back.  Then no
+ * task can read a futex and fall asleep, and the sleepers are woken.  The last
+ * finds the objects that were changing during the first; none can be added now.
  * VMAs, tables and links stay until the last put.  The flushes must be real ones
- * and the clearing atomic, for CPUs still run guests: no mmput() instead.
+ * and the clearing atomic, because CPUs still run guests: no mmput() instead.
  */
 void mshare_reap(struct work_struct *work)
 {
@@ -170,9 +170,9 @@ void mshare_reap(struct work_struct *work)
 		mmap_write_lock(mm);
 	for_each_vma(vmi, vma) {
 		vma_start_write(vma);
-		/* VM_MAYWRITE stays: the file's count of writers knows it. */
+		/* VM_MAYWRITE stays: the file's count of writers includes it. */
 		vm_flags_clear(vma, VM_ACCESS_FLAGS);
-		/* Who maps without a fault, as MADV_COLLAPSE does, asks for these. */
+		/* Code that maps without a fault, such as MADV_COLLAPSE, uses these. */
 		vma_set_page_prot(vma);
 		zap_vma(vma);
 		cond_resched();
@@ -202,14 +202,14 @@ static bool mshare_has_mm(struct task_struct *task)
 
 /**
  * mshare_owner_exit - End the regions that a process owns.
- * @task: A thread of it that exits, and has let go of its mm.
+ * @task: A thread of it that exits, and has released its mm.
  *
- * Does so for the last thread that gets here, if not for some that see each other
- * gone.  Up to then each may have robust mutexes of the region to mark, and its
+ * Ends them for the last thread that gets here, or for several that see each other
+ * gone.  Until then, each thread may have robust mutexes of the region to mark, and its
  * list of them may lead through the region.
  *
- * Marks and queues only: neither waits nor fails.  But the OOM killer wants the memory
- * of its victim before that is gone.
+ * Only marks and queues: neither waits nor fails.  But the OOM killer wants the memory
+ * of its victim before the victim is gone.
  */
 void mshare_owner_exit(struct task_struct *task)
 {
@@ -219,7 +219,7 @@ void mshare_owner_exit(struct task_struct *task)
 
 	/*
 	 * Each thread clears its mm and then looks at the others: the last to pass
-	 * here sees all of them gone, and what they have added to the list.
+	 * here sees that all of them are gone, and their additions to the list.
 	 */
 	smp_mb();
 	if (hlist_empty(&signal->mshare_owned) || atomic_read(&signal->live) ||
@@ -235,7 +235,7 @@ void mshare_owner_exit(struct task_struct *task)
 		if (victim)
 			mmget(region->mm);
 		queue_work(mshare_wq, &region->reap);
-		/* There may be very many, and others want the lock. */
+		/* There may be very many, and other tasks want the lock. */
 		spin_unlock(&mshare_lock);
 		if (victim) {
 			mshare_truncate_objects(region, false);

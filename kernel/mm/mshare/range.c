@@ -62,12 +62,12 @@ int mshare_check_cuts(struct mm_struct *mm, unsigned long start, unsigned long e
 }
 
 /**
- * mshare_unmap_range - Unmap what is in a range of a region.
+ * mshare_unmap_range - Unmap a range of a region.
  * @region: The region.
  * @offset: Start of the range, in bytes.
  * @length: Of the range, in bytes.
  *
- * Return: 0, also for a hole, or an error with nothing changed.
+ * Return: 0, even for a hole, or an error with nothing changed.
  */
 int mshare_unmap_range(struct mshare_region *region, u64 offset, u64 length)
 {
@@ -86,7 +86,7 @@ int mshare_unmap_range(struct mshare_region *region, u64 offset, u64 length)
 	if (!err)
 		err = mshare_check_alive(region);
 	if (!err) {
-		/* do_vmi_munmap() would hold the task's address limit against it. */
+		/* do_vmi_munmap() would check it against the address limit of the task. */
 		vma = vma_find(&vmi, end);
 		if (vma)
 			err = do_vmi_align_munmap(&vmi, vma, mm, start, end, NULL, false);
@@ -135,7 +135,7 @@ static int mshare_protect_check(struct mm_struct *mm, unsigned long start,
 	return at < end ? -ENOMEM : 0;
 }
 
-/* Makes objects begin at @addr and end there. */
+/* Splits an object that contains @addr at @addr. */
 static int mshare_split_at(struct mm_struct *mm, unsigned long addr)
 {
 	struct vm_area_struct *vma;
@@ -170,7 +170,7 @@ static void mshare_protect_apply(struct mm_struct *mm, unsigned long start,
 			prev = vma;
 			continue;
 		}
-		/* If there is no memory to merge it, it stays as it is. */
+		/* Without memory to merge it, it stays as it is. */
 		merged = mshare_modify_flags(&vmi, prev, vma, from, to, &new);
 		if (!IS_ERR(merged))
 			vma = merged;
@@ -188,13 +188,13 @@ static void mshare_protect_apply(struct mm_struct *mm, unsigned long start,
 }
 
 /**
- * mshare_protect_range - Change what a range of a region may be accessed for.
+ * mshare_protect_range - Change the protection of a range of a region.
  * @region: The region.
  * @offset: Start of the range, in bytes.
  * @length: Of the range, in bytes.
  * @prot: PROT_* bits.
  *
- * When it returns no CPU uses a translation from before.
+ * When it returns, no CPU uses an old translation.
  *
  * Return: 0, or an error with nothing changed.
  */
@@ -226,8 +226,8 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 }
 
 /*
- * As do_madvise(), whose walk of all the range keeps the mmap_lock if the advice is about
- * the pages there: a GiB at a time.  Such a piece cuts no huge page.
+ * As do_madvise(), but a GiB at a time: for advice about pages, do_madvise() keeps the
+ * mmap_lock while it walks the whole range.  Such a piece cuts no huge page.
  */
 static int mshare_madvise(struct mm_struct *mm, unsigned long start, unsigned long end,
 			  int advice)
@@ -239,7 +239,7 @@ static int mshare_madvise(struct mm_struct *mm, unsigned long start, unsigned lo
 	for (; start < end; start = next) {
 		next = whole ? end : min(end, ALIGN(start + 1, PUD_SIZE));
 		err = do_madvise(mm, start, next - start, advice);
-		/* Where nothing is mapped it goes on, and says so in the end. */
+		/* It goes on after a hole, and returns the error in the end. */
 		if (err && err != -ENOMEM)
 			return err;
 		ret = ret ?: err;
@@ -256,7 +256,7 @@ static int mshare_madvise(struct mm_struct *mm, unsigned long start, unsigned lo
  * @length: Of the range, in bytes.
  * @advice: MADV_*, one that makes sense for shared memory.
  *
- * Return: 0, or an error; what was advised before the place of the error stays.
+ * Return: 0, or an error; the advice up to the position of the error is kept.
  */
 int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice)
 {
@@ -273,7 +273,7 @@ int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, in
 	mmap_read_unlock(mm);
 	if (err)
 		return err;
-	/* Should the region shrink now, there is a hole. */
+	/* If the region shrinks now, there is a hole. */
 	memcg = set_active_memcg(mshare_memcg(region));
 	err = mshare_madvise(mm, start, start + length, advice);
 	set_active_memcg(memcg);

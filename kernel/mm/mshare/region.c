@@ -25,7 +25,7 @@
 #define WINDOW_SLOTS		((MSHARE_WINDOW_END - MSHARE_WINDOW_START) / P4D_SIZE)
 
 /*
- * Guards which slots are taken, and changes of the lists of owned regions.  A leaf,
+ * Protects mshare_takers[], and changes of the lists of owned regions.  A leaf lock,
  * held for a few steps however many regions there are.
  */
 DEFINE_SPINLOCK(mshare_lock);
@@ -33,12 +33,12 @@ DEFINE_SPINLOCK(mshare_lock);
 DEFINE_XARRAY(mshare_regions);
 atomic_long_t mshare_nr_regions;
 
-/* By how many regions each slot of the window is taken; under mshare_lock. */
+/* The number of regions that take each slot of the window; under mshare_lock. */
 static unsigned int mshare_takers[WINDOW_SLOTS];
 
 static atomic64_t mshare_last_id;
 struct vfsmount *mshare_mnt __ro_after_init;
-/* Unbound and able to make progress when memory is short: it frees memory. */
+/* Unbound, and makes progress even if memory is short: it frees memory. */
 struct workqueue_struct *mshare_wq __ro_after_init;
 /* Where the search for a base starts, random per boot. */
 static unsigned int mshare_first_slot __ro_after_init;
@@ -56,7 +56,7 @@ u64 mshare_region_id(const struct mshare_region *region)
 
 /* Size */
 
-/* Chooses a base for @slots slots, where the fewest regions are. */
+/* Chooses a base for @slots slots, at the place with the fewest regions. */
 static unsigned long mshare_pick_base(unsigned int slots)
 {
 	unsigned long takers, fewest = ULONG_MAX;
@@ -78,9 +78,9 @@ static unsigned long mshare_pick_base(unsigned int slots)
 }
 
 /**
- * mshare_take_slots - Change how many slots from its base on a region takes.
+ * mshare_take_slots - Change the number of slots that a region takes from its base on.
  * @region: The region; it is about to grow, or to be freed.
- * @slots: How many; 0 for none any more.
+ * @slots: The new number; 0 to release all.
  *
  * Context: mshare_lock.
  */
@@ -92,7 +92,7 @@ void mshare_take_slots(struct mshare_region *region, unsigned int slots)
 	if (!region->base && slots)
 		region->base = mshare_pick_base(slots);
 	first = (region->base - MSHARE_WINDOW_START) / P4D_SIZE;
-	/* Those past the window are not counted. */
+	/* Slots past the window are not counted. */
 	for (slot = region->slots; slot < slots && first + slot < WINDOW_SLOTS; slot++)
 		mshare_takers[first + slot]++;
 	for (slot = slots; slot < region->slots && first + slot < WINDOW_SLOTS; slot++)
@@ -100,7 +100,7 @@ void mshare_take_slots(struct mshare_region *region, unsigned int slots)
 	region->slots = slots;
 }
 
-/* Slots that the largest attachment has. */
+/* The number of slots of the largest attachment. */
 static unsigned int mshare_slots_in_use(struct address_space *mapping)
 {
 	struct vm_area_struct *vma;
@@ -116,7 +116,7 @@ static unsigned int mshare_slots_in_use(struct address_space *mapping)
 /**
  * mshare_resize - Set the size of a region.
  * @inode: The region, its i_rwsem and the host's mmap_lock held for writing.
- * @size: Its size in bytes, for which there are tables.
+ * @size: Its new size in bytes, for which tables exist.
  */
 void mshare_resize(struct inode *inode, unsigned long size)
 {
@@ -198,7 +198,7 @@ static const struct file_operations mshare_fops = {
 };
 
 /**
- * mshare_is_file - Does a file stand for a region?
+ * mshare_is_file - Does a file refer to a region?
  * @file: Any file.
  *
  * Return: true if it does.
@@ -259,10 +259,10 @@ struct inode *mshare_new_inode(void)
 		return ERR_PTR(-ENOMEM);
 	}
 	inode->i_mode |= S_IFREG;
-	/* It has no name.  A watch on it (inotify) ends with the last file, as of a memfd. */
+	/* It has no name.  A watch (inotify) ends with the last file, as that of a memfd. */
 	clear_nlink(inode);
 	inode->i_op = &mshare_iops;
-	/* For those who reopen it through /proc. */
+	/* For reopening through /proc. */
 	inode->i_fop = &mshare_fops;
 	return inode;
 }
@@ -272,7 +272,7 @@ struct inode *mshare_new_inode(void)
  * @region: From mshare_new_inode().
  * @flags: MSHARE_OWNED or 0.
  *
- * Return: 0; or -EDQUOT or -ENOMEM, and it can only be freed.
+ * Return: 0; or -EDQUOT or -ENOMEM, after which it can only be freed.
  */
 int mshare_admit(struct mshare_region *region, unsigned int flags)
 {
@@ -298,7 +298,7 @@ int mshare_admit(struct mshare_region *region, unsigned int flags)
 }
 
 /**
- * mshare_new_file - Make a file that stands for a region.
+ * mshare_new_file - Make a file that refers to a region.
  * @inode: Of the region; the file takes over a reference.
  * @name: For people.
  * @flags: O_RDONLY or O_RDWR.
@@ -309,7 +309,7 @@ struct file *mshare_new_file(struct inode *inode, const char *name, int flags)
 {
 	struct file *file;
 
-	/* Large: ftruncate() refuses sizes above 2 GiB otherwise. */
+	/* O_LARGEFILE: otherwise ftruncate() refuses sizes above 2 GiB. */
 	file = alloc_file_pseudo(inode, mshare_mnt, name, flags | O_LARGEFILE, &mshare_fops);
 	if (IS_ERR(file))
 		return file;
@@ -319,7 +319,7 @@ struct file *mshare_new_file(struct inode *inode, const char *name, int flags)
 }
 
 /**
- * mshare_create_file - Make a region and a file that stands for it.
+ * mshare_create_file - Make a region and a file that refers to it.
  * @name: For people, not unique.
  * @flags: MSHARE_OWNED or 0.
  *
@@ -366,9 +366,9 @@ static void mshare_free_anon(struct mshare_region *region)
 }
 
 /*
- * Nobody is attached, and whoever was has flushed.  The memory is freed here, by the
- * one who let go last, who has no lock: it may be a process that the OOM killer has
- * chosen to get that memory.
+ * No guest is attached, and every former guest has been flushed.  The task that drops the
+ * last reference frees the memory here, with no lock held: the OOM killer may have chosen
+ * it to get that memory.
  */
 static void mshare_evict_inode(struct inode *inode)
 {
@@ -440,11 +440,11 @@ static int __init mshare_init(void)
 	BUILD_BUG_ON(MSHARE_CLOEXEC != O_CLOEXEC);
 	BUILD_BUG_ON(MSHARE_CLOEXEC & (MSHARE_OWNED | MSHARE_QUERY_ABI));
 	BUILD_BUG_ON(MSHARE_SIZE_MAX / P4D_SIZE > WINDOW_SLOTS);
-	/* "mshare:" and a name are a file name. */
+	/* "mshare:" and a name together are a file name. */
 	BUILD_BUG_ON(MSHARE_NAME_MAX + sizeof("mshare:") - 1 > NAME_MAX);
 
 	mshare_first_slot = get_random_u32_below(WINDOW_SLOTS);
-	/* An empty region of one slot takes some 16 KiB, all of a user less than 2%. */
+	/* An empty region of one slot takes some 16 KiB, those of a user less than 2%. */
 	mshare_max_regions_per_user = clamp(totalram_pages() >> (20 - PAGE_SHIFT),
 					    1024UL, (unsigned long)UINT_MAX);
 	mshare_wq = alloc_workqueue("mshare", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - what people can see: stat, fdinfo, sysfs
+ * mshare - reports to user space: stat, fdinfo, sysfs
  */
 #include <linux/hugetlb.h>
 #include <linux/kobject.h>
@@ -16,14 +16,14 @@
  * by the size of memory.
  */
 unsigned int mshare_max_regions_per_user;
-/* EPERM for mshare_create() if false; set at boot when all is there. */
+/* EPERM for mshare_create() if false; set at boot after initialisation. */
 bool mshare_enabled;
 
 /* Stat and fdinfo */
 
 static unsigned long mshare_resident(struct mm_struct *mm)
 {
-	/* Exact: get_mm_rss() leaves out what CPUs have not yet added up. */
+	/* Exact: get_mm_rss() leaves out counts that CPUs have not yet added up. */
 	s64 pages = percpu_counter_sum(&mm->rss_stat[MM_FILEPAGES]) +
 		    percpu_counter_sum(&mm->rss_stat[MM_ANONPAGES]) +
 		    percpu_counter_sum(&mm->rss_stat[MM_SHMEMPAGES]);
@@ -34,12 +34,12 @@ static unsigned long mshare_resident(struct mm_struct *mm)
 	return pages << PAGE_SHIFT;
 }
 
-/* Objects that are looked at before those are let in that wait for the mmap_lock. */
+/* Objects to inspect before waiters for the mmap_lock are let in. */
 #define MSHARE_BATCH	64
 
 /*
- * Whoever has a descriptor may look at all objects, and changes would wait: lets them in
- * after each batch.  What was found may be gone then.
+ * Any task with a descriptor may inspect all objects, and changes would have to wait: lets
+ * them in after each batch.  The objects that were found may be gone then.
  */
 static int mshare_yield(struct mm_struct *mm, unsigned int *seen)
 {
@@ -51,8 +51,8 @@ static int mshare_yield(struct mm_struct *mm, unsigned int *seen)
 }
 
 /*
- * The swap space of what an object maps of a tmpfs file.  Counting that of a part of a
- * file looks at each of its pages, so the lock is dropped meanwhile.
+ * The swap space of the part of a tmpfs file that an object maps.  If that is not the
+ * whole file, each page is looked at, so the lock is dropped meanwhile.
  */
 static int mshare_count_swap(struct vm_area_struct *vma, u64 *swapped)
 {
@@ -85,9 +85,9 @@ static u64 mshare_count_faults(const struct mshare_region *region)
 }
 
 /**
- * mshare_fill_stat - Collect what mshare_stat() tells.
+ * mshare_fill_stat - Collect the numbers for mshare_stat().
  * @region: The region.
- * @st: Where to.
+ * @st: The destination.
  *
  * Return: 0, or -EINTR.
  */
@@ -128,7 +128,7 @@ int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st)
 	return 0;
 }
 
-/* One line of fdinfo: of what @vma has from @start on. */
+/* One line of fdinfo: the part of @vma from @start on. */
 static void mshare_show_object(struct seq_file *m, struct vm_area_struct *vma,
 			       unsigned long start, const struct file *file)
 {
@@ -150,7 +150,7 @@ static void mshare_show_object(struct seq_file *m, struct vm_area_struct *vma,
 
 /**
  * mshare_show_fdinfo - Show a region in /proc/PID/fdinfo/N.
- * @m: Where to.
+ * @m: The destination.
  * @file: An mshare file.
  */
 void mshare_show_fdinfo(struct seq_file *m, struct file *file)
@@ -183,7 +183,7 @@ void mshare_show_fdinfo(struct seq_file *m, struct file *file)
 	while ((vma = find_vma(mm, addr))) {
 		/* Objects may be merged in between: no offset is in two lines. */
 		mshare_show_object(m, vma, max(addr, vma->vm_start), file);
-		/* All of it is to be printed once more, into a larger buffer. */
+		/* Everything will be printed once more, into a larger buffer. */
 		if (seq_has_overflowed(m))
 			break;
 		addr = vma->vm_end;
@@ -215,7 +215,7 @@ static ssize_t pgtable_bytes_show(struct kobject *kobj, struct kobj_attribute *a
 	const struct mshare_region *region;
 	unsigned long id, bytes = 0;
 
-	/* There may be very many, so with no lock.  The mm lives as long under RCU. */
+	/* There may be very many, so no lock is held.  RCU keeps the mm. */
 	rcu_read_lock();
 	xa_for_each(&mshare_regions, id, region) {
 		bytes += mm_pgtables_bytes(region->mm);

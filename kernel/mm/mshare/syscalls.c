@@ -2,8 +2,8 @@
 /*
  * mshare - system calls
  *
- * They check their arguments, in the order that the manual promises, and call
- * one function.  Everything is copied in before a lock is taken.
+ * Each call checks its arguments, in the order that the manual documents, and calls
+ * one function.  All arguments are copied in before a lock is taken.
  */
 #include <linux/fdtable.h>
 #include <linux/file.h>
@@ -22,7 +22,7 @@
 				 MAP_NORESERVE | MAP_FIXED | \
 				 (MAP_HUGE_MASK << MAP_HUGE_SHIFT))
 
-/* Checks that @fd is open, with @mode, and stands for a region. */
+/* Checks that @fd is open, with @mode, and refers to a region. */
 static int mshare_check_fd(const struct fd fd, fmode_t mode)
 {
 	if (fd_empty(fd))
@@ -67,7 +67,7 @@ static int mshare_check_struct_size(size_t size, size_t min)
 
 /**
  * sys_mshare_create - Make a region.
- * @uname: Its name, for people; at most MSHARE_NAME_MAX bytes.
+ * @uname: Its name, for information only; at most MSHARE_NAME_MAX bytes.
  * @flags: MSHARE_OWNED, MSHARE_CLOEXEC; or MSHARE_QUERY_ABI, with no name.
  *
  * Return: A file descriptor, the level of the ABI for MSHARE_QUERY_ABI, or
@@ -183,7 +183,7 @@ SYSCALL_DEFINE2(mshare_detach, unsigned long, addr, unsigned int, flags)
 /**
  * sys_mshare_map - Map an object in a region.
  * @fd: The region, open for writing.
- * @uargs: What and where.
+ * @uargs: The object and its place.
  * @size: sizeof(struct mshare_map_args), as the caller knows it.
  *
  * Return: The offset, or
@@ -281,7 +281,7 @@ SYSCALL_DEFINE4(mshare_unmap, int, fd, __u64, offset, __u64, length, unsigned in
 }
 
 /**
- * sys_mshare_protect - Change what a range of a region may be accessed for.
+ * sys_mshare_protect - Change the protection of a range of a region.
  * @fd: The region, open for writing.
  * @offset: Start of the range in bytes, a multiple of 4096.
  * @length: Of the range in bytes, rounded up to a multiple of 4096.
@@ -381,13 +381,13 @@ SYSCALL_DEFINE5(mshare_advise, int, fd, __u64, offset, __u64, length, int, advic
 }
 
 /**
- * sys_mshare_stat - Tell about a region.
+ * sys_mshare_stat - Get the numbers of a region.
  * @fd: The region.
- * @ust: Where to.
+ * @ust: The destination.
  * @size: sizeof(struct mshare_stat), as the caller knows it.
  * @flags: Must be 0.
  *
- * A smaller structure gets the first @size bytes, the tail of a larger one 0.
+ * A smaller structure gets the first @size bytes; the tail of a larger one is set to 0.
  *
  * Return: 0, or
  *
@@ -409,7 +409,7 @@ SYSCALL_DEFINE4(mshare_stat, int, fd, struct mshare_stat __user *, ust, size_t, 
 	err = mshare_check_struct_size(size, MSHARE_STAT_SIZE_VER0);
 	if (err)
 		return err;
-	/* Before the fd is looked at, so that the order of errors holds. */
+	/* Before @fd is checked, to keep the order of errors. */
 	if (fault_in_safe_writeable((char __user *)ust, size))
 		return -EFAULT;
 
@@ -431,7 +431,7 @@ SYSCALL_DEFINE4(mshare_stat, int, fd, struct mshare_stat __user *, ust, size_t, 
 /**
  * sys_mshare_open - Open the region of a file.
  * @fd: The file, open for reading, or for reading and writing.
- * @length: How many bytes of it shall be in the region at least, or 0 for its size.
+ * @length: The minimum number of its bytes in the region, or 0 for its size.
  * @flags: MSHARE_CLOEXEC.
  *
  * Return: A file descriptor, or
@@ -449,7 +449,7 @@ SYSCALL_DEFINE4(mshare_stat, int, fd, struct mshare_stat __user *, ust, size_t, 
  * - %-EDQUOT: max_regions_per_user reached
  * - %-ENOMEM: too many mappings in the region, or no memory
  * - %-EINTR: killed
- * - what open(2) of the file answers: the region opens it once more
+ * - the errors of open(2) of the file, because the region opens it once more
  */
 SYSCALL_DEFINE3(mshare_open, int, fd, __u64, length, unsigned int, flags)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * mshare - walks of page tables that look, led on to the host mm
+ * mshare - read-only walks of page tables, redirected to the host mm
  */
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
@@ -8,9 +8,9 @@
 #include "mshare.h"
 
 /*
- * Walks the host mm, a GiB at a time if it is more than that: the lock is everybody's,
- * and whoever may attach may look.  Pieces end where no page goes on.  Callbacks that
- * move their private pointer get one piece: mincore() asks for less.
+ * Walks the host mm, at most a GiB at a time: all users share its lock, and any task that
+ * may attach may walk.  No page crosses the end of a piece.  Callbacks that advance their
+ * private pointer get one piece: mincore() asks for less than that.
  */
 static int mshare_walk_host(struct mm_struct *host, unsigned long start, unsigned long end,
 			    struct mm_walk *walk)
@@ -35,14 +35,14 @@ static int mshare_walk_host(struct mm_struct *host, unsigned long start, unsigne
 
 /**
  * mshare_walk - Walk a part of an attachment.
- * @start: Where in the guest it begins.
- * @end: Where in the guest it ends.
+ * @start: Its start in the guest.
+ * @end: Its end in the guest.
  * @walk: The walk; its VMA is the attachment, its mm is locked.
  *
- * The whole range is a hole unless the walk asks to be led on.  Then callbacks
- * are called with VMAs and addresses of the host mm, as walk_page_range() does.
+ * The whole range is a hole unless the walk sets through_mshare.  Then callbacks
+ * are called with VMAs and addresses of the host mm, as by walk_page_range().
  *
- * Return: What the walk is to return.
+ * Return: The return value for the walk.
  */
 int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
 {
@@ -51,7 +51,7 @@ int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
 	unsigned long shift;
 	int err;
 
-	/* Who changes entries would flush the guest and not the host. */
+	/* A walk that changes entries would flush the guest and not the host. */
 	if (!ops->through_mshare || WARN_ON_ONCE(ops->walk_lock != PGWALK_RDLOCK))
 		return ops->pte_hole ? ops->pte_hole(start, end, -1, walk) : 0;
 
@@ -65,16 +65,16 @@ int mshare_walk(unsigned long start, unsigned long end, struct mm_walk *walk)
 }
 
 /**
- * mshare_walk_vma - Walk what is behind an attachment.
+ * mshare_walk_vma - Walk the page tables behind an attachment.
  * @vma: The attachment, locked by itself or by its mm.
- * @start: Where in the guest the walk begins.
- * @end: Where in the guest it ends.
- * @ops: Callbacks, to be led on.
- * @private: For these.
+ * @start: Start of the walk in the guest.
+ * @end: End of the walk in the guest.
+ * @ops: Callbacks, for the host mm.
+ * @private: For the callbacks.
  *
- * As walk_page_range_vma(), which holds the lock of the attachment against @ops.
+ * As walk_page_range_vma(), which checks the lock of the attachment against @ops.
  *
- * Return: What the walk is to return.
+ * Return: The return value for the walk.
  */
 int mshare_walk_vma(struct vm_area_struct *vma, unsigned long start, unsigned long end,
 		    const struct mm_walk_ops *ops, void *private)
@@ -101,11 +101,11 @@ bool mshare_at(struct mm_struct *mm, unsigned long addr)
 }
 
 /**
- * mshare_walk_shift - What a walk has to add to addresses it is called with.
+ * mshare_walk_shift - The offset that a walk has to add to its addresses.
  * @vma: Any VMA, not of a host mm.
  *
  * Return: The difference between an address in the guest and in the host mm; 0
- * if @vma is no attachment.
+ * if @vma is not an attachment.
  */
 unsigned long mshare_walk_shift(const struct vm_area_struct *vma)
 {
@@ -113,7 +113,7 @@ unsigned long mshare_walk_shift(const struct vm_area_struct *vma)
 }
 
 /**
- * mshare_walk_begin - Find the VMA whose page tables have an address.
+ * mshare_walk_begin - Find the VMA whose page tables map an address.
  * @vma: The VMA at @addr; its mm is locked.
  * @addr: Becomes an address of the host mm if @vma is an attachment.
  *
@@ -138,8 +138,8 @@ struct vm_area_struct *mshare_walk_begin(struct vm_area_struct *vma, unsigned lo
 }
 
 /**
- * mshare_walk_end - Done with what mshare_walk_begin() found.
- * @vma: What it returned.
+ * mshare_walk_end - Release the VMA that mshare_walk_begin() has found.
+ * @vma: Its return value.
  */
 void mshare_walk_end(struct vm_area_struct *vma)
 {
@@ -148,7 +148,7 @@ void mshare_walk_end(struct vm_area_struct *vma)
 }
 
 /**
- * mshare_attachments - Among how many is the memory of a region shared?
+ * mshare_attachments - Count the attachments that share the memory of a region.
  * @vma: An attachment, whose mm is locked.
  *
  * Return: The number of attachments of its region, @vma among them.
@@ -159,13 +159,13 @@ unsigned long mshare_attachments(const struct vm_area_struct *vma)
 }
 
 /**
- * mshare_get_own_page - Get a page that a memory error is to be injected into.
+ * mshare_get_own_page - Get a page to inject a memory error into.
  * @start: An address of @current, whose mmap_lock is not held.
  * @page: Becomes the page, with a reference.
  *
- * The pages behind an attachment are everybody's.  Faulting in may wait for
- * userfaultfd, and a region may be attached meanwhile: who looks before the lock
- * is dropped sees nothing of it.
+ * The pages behind an attachment belong to all its users.  Faulting in may wait
+ * for userfaultfd, and a region may be attached meanwhile: a check before the
+ * lock is dropped would not see it.
  *
  * Return: 1, or an error as of get_user_pages().
  */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A crew works on an object while a test takes its pages away: processes that
- * have the region attached at different addresses.  Each has a word of its own in
- * every page, adds 1 to all of them in a lap, and looks whether they are what it
- * left in the lap before and whether another's are not older than announced.
- * A word that was lost, or that is another page's, is seen.
+ * A crew is a group of processes that have a region attached at different addresses.
+ * They work on an object while a test takes its pages away.  Each member has its own
+ * word in every page.  In a lap it adds 1 to all of them, and checks that they have
+ * the values of the previous lap and that the words of another member are not older
+ * than announced.  This detects words that were lost, or belong to another page.
  */
 #ifndef CREW_H
 #define CREW_H
@@ -23,11 +23,11 @@
 
 struct crew {
 	volatile int stop;
-	/* Milliseconds between laps: what is in use all the time is hard to take away. */
+	/* Milliseconds between laps: memory in constant use is hard to take away. */
 	volatile int rest;
 	volatile uint64_t bad;
 	volatile uint64_t laps[CREW_MAX];
-	/* Pages, so that one who is slow is told from one who stands still. */
+	/* Pages, to distinguish a slow member from one that is stuck. */
 	volatile uint64_t steps[CREW_MAX];
 	int members;
 	pid_t pid[CREW_MAX];
@@ -40,7 +40,7 @@ static inline volatile uint64_t *crew_word(char *object, uint64_t page, int memb
 	return (volatile uint64_t *)(object + page * PAGE + 512 + member * 1024);
 }
 
-/* The words are lap * 2^32 + page, so that one in the wrong place does not fit. */
+/* The words are lap * 2^32 + page, so that a word in the wrong place is detected. */
 static inline uint64_t crew_value(uint64_t lap, uint64_t page)
 {
 	return lap << 32 | page;
@@ -82,8 +82,8 @@ static inline void crew_works(struct crew *crew, char *object, int me)
 
 /*
  * MEMBERS processes begin to work on LENGTH bytes at OFFSET of a region, which
- * read as zeros.  NULL if there is no memory; what a member cannot do is seen at
- * the end.
+ * read as zeros.  Returns NULL if there is no memory; other errors of a member are
+ * reported at the end.
  */
 static inline struct crew *crew_start(int fd, uint64_t offset, uint64_t length, int members)
 {
@@ -104,7 +104,7 @@ static inline struct crew *crew_start(int fd, uint64_t offset, uint64_t length, 
 			continue;
 		}
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		/* Not where the others have it: that is taken in every second one. */
+		/* Not where the others have it: that address is taken in every second one. */
 		if (i & 1)
 			mshare_attach(fd, NULL, 0);
 		addr = mshare_attach(fd, NULL, 0);
@@ -116,7 +116,7 @@ static inline struct crew *crew_start(int fd, uint64_t offset, uint64_t length, 
 	return crew;
 }
 
-/* Waits until every member has done LAPS more; false if one stands still. */
+/* Waits until every member has done LAPS more; false if one is stuck. */
 static inline bool crew_advances(struct crew *crew, uint64_t laps)
 {
 	uint64_t goal[CREW_MAX], steps = 0;
@@ -140,7 +140,7 @@ static inline bool crew_advances(struct crew *crew, uint64_t laps)
 	return true;
 }
 
-/* Nobody works until crew_continues(); false if one has ended. */
+/* The crew pauses until crew_continues(); false if a member has ended. */
 static inline bool crew_pauses(struct crew *crew)
 {
 	int i, status;
@@ -162,7 +162,7 @@ static inline void crew_continues(struct crew *crew)
 		kill(crew->pid[i], SIGCONT);
 }
 
-/* The crew ends; OBJECT is what it worked on.  How many words were wrong. */
+/* Ends the crew, which worked on OBJECT.  Returns the number of wrong words. */
 static inline uint64_t crew_ends(struct crew *crew, char *object)
 {
 	uint64_t page, value, bad;

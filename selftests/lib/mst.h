@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the tests of mshare share.  Included after, or without, the harness. */
+/* Common definitions of the tests of mshare.  Included after, or without, the harness. */
 #ifndef MST_H
 #define MST_H
 
@@ -50,7 +50,7 @@
 #define __NR_mseal	462
 #endif
 
-/* What an access did: 0, or the signal and its code. */
+/* The result of an access: 0, or the signal and its code. */
 #define FAULT(sig, code)	((sig) << 8 | (code))
 #define FAULT_NONE		0
 #define FAULT_MAPERR		FAULT(SIGSEGV, SEGV_MAPERR)
@@ -64,9 +64,9 @@ int try_load(const volatile void *addr);
 int try_store(volatile void *addr, uint8_t value);
 int try_exec(const void *addr);
 
-/* A region of SIZE bytes; -1 and a message if there is none. */
+/* Creates a region of SIZE bytes; -1 and a message on failure. */
 int region(uint64_t size);
-/* Memory or (FILE >= 0) a file of the given flags in a region. */
+/* Maps memory or (FILE >= 0) a file in a region, with the given flags. */
 int64_t map_obj(int fd, uint64_t offset, uint64_t length, int prot, int flags, int file,
 		uint64_t file_offset);
 int64_t map_anon(int fd, uint64_t offset, uint64_t length, int prot);
@@ -82,43 +82,43 @@ char *filled_region(int *fd, unsigned int flags, uint64_t length);
 /* A new region of GIB, so attached, with SIZE bytes of FILE at its start. */
 char *file_region(int *fd, int file, uint64_t size);
 
-/* A memory cgroup; false if there is no such thing. */
+/* Makes a memory cgroup; false if that is not possible. */
 bool cgroup_make(char *dir, size_t size);
 /* The path of a file of a cgroup, until the next call. */
 char *cgroup_file(const char *dir, const char *name);
-/* A region that a child made in there, which has exited; -1 if that failed. */
+/* A region that a child has created in that cgroup before it exited; -1 on failure. */
 int cgroup_region(const char *dir, uint64_t size);
 
-/* Memory of the kernel's file systems that a test can use as an object. */
+/* Files of the kernel's own file systems that a test can use as objects. */
 int memfd(uint64_t size, unsigned int flags);
 /*
  * A new file of SIZE bytes, open for reading and writing, on a new mount of that
- * type which goes with it; -1 if there is none.
+ * type, which ends with the file; -1 on failure.
  */
 int file_on(const char *type, unsigned long flags, uint64_t size);
-/* Puts what CPUs keep on the way to the LRU lists there: else nobody takes or moves it. */
+/* Moves pages from per-CPU batches to the LRU lists, so that they can be taken or moved. */
 bool lru_drain(void);
-/* Makes a file or device swap space and uses it; false if that cannot be. */
+/* Makes a file or device swap space and enables it; false on failure. */
 bool swap_on(const char *path);
 /* An ext4 file system made on a loop device, mounted at the path returned, or NULL. */
 const char *disk_mount(void);
-/* A new file of SIZE bytes there, which goes with its last use; -1 if there is none. */
+/* A new file of SIZE bytes there, which ends with its last use; -1 on failure. */
 int ext4_file(uint64_t size);
 #define NO_DISK		"no ext4 file system (loop device, mke2fs; or set MST_DISK)"
-/* A loop device over memory; its name is left in PATH. */
+/* Makes a loop device on memory; stores its name in PATH. */
 int loop_device(uint64_t size, char *path, size_t path_size);
-/* Sees that COUNT free huge pages of SIZE are there; false if they cannot be had. */
+/* Ensures that there are COUNT free huge pages of SIZE; false on failure. */
 bool huge_pages(uint64_t size, long count);
-/* From now on MADV_HUGEPAGE works on shared memory; false if it never does. */
+/* Enables MADV_HUGEPAGE on shared memory; false on failure. */
 bool shmem_thp(void);
 #define NO_THP		"no transparent huge pages in shared memory"
 
-/* A content that depends on position and seed, and its check: bytes that are wrong. */
+/* Writes bytes that depend on position and seed; the check returns the number of wrong bytes. */
 void fill(void *addr, uint64_t length, uint64_t seed);
 uint64_t wrong(const void *addr, uint64_t length, uint64_t seed);
 uint64_t sum(const void *addr, uint64_t length);
 
-/* Numbers in files; -1 if there is none. */
+/* The number in a file; -1 if there is none. */
 long long read_number(const char *path);
 bool write_text(const char *path, const char *text);
 bool write_number(const char *path, long long value);
@@ -129,13 +129,13 @@ long long meminfo(const char *key);
 /* All of a file, NUL-terminated, from malloc(). */
 char *slurp(const char *path);
 long long sys_mshare(const char *name);
-/* Waits, at most a minute or so, until the file of /sys/kernel/mm/mshare says VALUE. */
+/* Waits, at most a minute or so, until the file in /sys/kernel/mm/mshare contains VALUE. */
 bool sys_mshare_becomes(const char *name, long long value);
-/* The number of regions when those that are being freed are gone. */
+/* The number of regions, after those that are being freed are gone. */
 long long settled(void);
 /*
- * Waits, at most a minute or so, until COND is true: for what a worker or another
- * process does soon, however slow the machine is.  Whether it was.
+ * Waits, at most a minute or so, until COND is true: for actions of a worker or another
+ * process that happen soon, even on a slow machine.  Returns whether COND became true.
  */
 #define BECOMES(cond) ({							\
 	int __tries = 0;							\
@@ -153,8 +153,8 @@ char *smaps_block(const void *addr);
 long long smaps(const char *addr, const char *key);
 
 /*
- * The state of an attachment and its region: "nothing changed" is that two of
- * these are the same.  Taking one reads the LENGTH bytes at ADDR.
+ * The state of an attachment and its region: nothing has changed if two of these
+ * are equal.  Taking a snapshot reads the LENGTH bytes at ADDR.
  */
 struct snap {
 	char *smaps;
@@ -163,22 +163,22 @@ struct snap {
 	uint64_t sum;
 };
 struct snap snap_take(int fd, const void *addr, uint64_t length);
-/* Says on stderr what differs. */
+/* Reports differences on stderr. */
 bool snap_same(const struct snap *before, const struct snap *after);
 
 /*
- * Populates in a cgroup that gets full, until nothing is left that another CPU had
- * charged in advance: that is given back a little later.
+ * Populates in a cgroup until it is full.  Charges that other CPUs have made in advance
+ * are returned a little later, and used up, too.
  */
 void populate_what_can_be_had(int fd, uint64_t offset, uint64_t length);
-/* What our page map says of PAGES pages; false if it cannot be read. */
+/* Reads the pagemap entries of PAGES pages; false on failure. */
 bool page_map(const void *addr, uint64_t *entries, uint64_t pages);
 bool pin(int cpu);
 int cpus(void);
 void sleep_ms(int ms);
 /* Spins until the flag is set; false if that does not happen for two minutes. */
 bool await(const volatile int *flag);
-/* Waits for a child: its exit status, or 256 + its signal. */
+/* Waits for a child and returns its exit status, or 256 + its signal. */
 int wait_for(pid_t pid);
 #define KILLED_BY(sig)	(256 + (sig))
 
@@ -189,7 +189,7 @@ int receive_fd(int sock);
 bool cpu_has(const char *flag);
 
 #ifdef EXPECT_EQ
-/* The call fails with -1 (or MAP_FAILED) and the errno WANT. */
+/* Expects that the call fails with -1 (or MAP_FAILED) and the errno WANT. */
 #define EXPECT_ERR(want, call) do {						\
 	errno = 0;								\
 	long long __ret = (long long)(call);					\
@@ -199,7 +199,7 @@ bool cpu_has(const char *flag);
 	}									\
 } while (0)
 
-/* The call returns 0. */
+/* Expects that the call returns 0. */
 #define EXPECT_OK(call) do {							\
 	errno = 0;								\
 	long long __ret = (long long)(call);					\
@@ -229,7 +229,7 @@ bool cpu_has(const char *flag);
 	}									\
 } while (0)
 
-/* Runs a statement in a forked child and expects it to end well. */
+/* Runs a statement in a forked child and expects exit status 0. */
 #define IN_CHILD(...) do {							\
 	fflush(NULL);								\
 	pid_t __pid = fork();							\

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What programs share that make calls at random: the same ones for the same seed. */
+/* Common code of programs that make random calls: the same calls for the same seed. */
 #ifndef RANDOM_H
 #define RANDOM_H
 
@@ -28,7 +28,7 @@ static inline bool one_in(uint64_t n)
 	return !rnd(n);
 }
 
-/* An index of WEIGHTS, each as often as its weight says. */
+/* An index into WEIGHTS, chosen with these weights. */
 static inline int rnd_weighted(const int *weights, int n)
 {
 	int total = 0, dice, i;
@@ -41,7 +41,7 @@ static inline int rnd_weighted(const int *weights, int n)
 	return i;
 }
 
-/* A protection; most often one that lets the memory be used. */
+/* A protection; most often one that permits access. */
 static inline int rnd_prot(void)
 {
 	static const int prots[] = { RW, RW, RW, RW, PROT_READ, PROT_NONE };
@@ -49,7 +49,7 @@ static inline int rnd_prot(void)
 	return ONE_OF(prots);
 }
 
-/* Advice that shared memory takes, as madvise(2) and mshare_advise(2) know it. */
+/* Advice for shared memory that both madvise(2) and mshare_advise(2) accept. */
 static inline int rnd_advice(void)
 {
 	static const int advices[] = {

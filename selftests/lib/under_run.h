@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the tests of mshare run share.  Included after the harness and mst.h. */
+/* Common code of the tests of mshare run.  Included after the harness and mst.h. */
 #ifndef UNDER_RUN_H
 #define UNDER_RUN_H
 
@@ -11,8 +11,8 @@
 #define PART	(4 * MIB)
 
 /*
- * Starts the program once more, under the command beside which it was built, with
- * OPTION.  For a constructor; returns when that is so already.
+ * Starts the program once more, under the command that was built with it, with
+ * OPTION.  For a constructor; returns if the program already runs under the command.
  */
 static void run_again(int argc, char **argv, char *option)
 {
@@ -50,7 +50,7 @@ static int descriptors(void)
 	return n;
 }
 
-/* A system call that no library sees. */
+/* Makes a system call that no library sees. */
 static long raw(long nr, long a, long b, long c, long d, long e, long f)
 {
 	register long r10 asm("r10") = d;

@@ -356,7 +356,7 @@ TEST(a_read_only_attachment_refuses_stores)
 	rw = mshare_attach(fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, ro);
 	ASSERT_NE(MAP_FAILED, rw);
-	/* Before the page exists, when it is there, and after somebody wrote. */
+	/* Before the page exists, when it exists, and after another process wrote to it. */
 	EXPECT_EQ(FAULT_ACCERR, try_store(ro, 1));
 	EXPECT_EQ(FAULT_NONE, try_load(ro));
 	EXPECT_EQ(FAULT_ACCERR, try_store(ro, 1));

@@ -294,8 +294,8 @@ TEST_F(charge, huge_pages_that_a_stranger_collapses)
 }
 
 /*
- * The other half of memory.stat: faults are events of who takes them, as everywhere,
- * whoever pays.  How many of each kind has a cgroup seen?
+ * The other half of memory.stat: faults are events of the task that takes them, as
+ * everywhere, whichever cgroup pays.  The numbers of each kind in a cgroup.
  */
 struct events {
 	long long faults, major;
@@ -553,7 +553,7 @@ static uint64_t filled_to(char *addr, uint64_t from, uint64_t to)
 	return from;
 }
 
-/* A limit that nobody can see or raise any more does not count. */
+/* A limit that can no longer be seen or raised does not count. */
 TEST_F(charge, when_its_cgroup_was_removed_the_nearest_above_pays)
 {
 	char outer[96], inner[112], *addr;
@@ -595,7 +595,7 @@ TEST_F(charge, when_its_cgroup_was_removed_the_nearest_above_pays)
 	ASSERT_OK(close(fd));
 }
 
-/* The core lets who is above a limit reclaim from its own cgroup: that is another one. */
+/* The core lets a task above a limit reclaim from its own cgroup: that is another one. */
 TEST(memory_high_of_the_creator_makes_strangers_reclaim)
 {
 	const uint64_t size = 64 * MIB, high = 16 * MIB;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Random operations in two worlds at a time: on a region, and on ordinary
- * mappings of like objects in the same processes.  What an access, a call or a
- * look at the memory tells has to be the same in both, but for the differences
- * that the manual describes: they are in one table below.
+ * Performs random operations in two worlds: on a region, and on ordinary mappings
+ * of similar objects in the same processes.  The results of accesses, calls and
+ * inspections must be the same in both, except for the differences that the manual
+ * describes: a table below lists them.
  *
  *	differ SECONDS SEED	episodes of operations, until the time is over
  *	differ -n N SEED	the first N episodes
@@ -13,9 +13,9 @@
  *	-s KIND			operations of that kind do nothing to the region: a
  *				fault that has to be found
  *
- * One process hands the operations to workers one by one, so that their order is
- * the same whenever they are done again.  A list that ends with a difference is
- * made shorter, by doing parts of it in new processes, and is printed.
+ * One process passes the operations to workers one by one, so their order is the
+ * same when they are repeated.  If a list ends with a difference, the program
+ * shortens it by repeating parts of it in new processes, and prints it.
  */
 #define _GNU_SOURCE
 #include "differ.h"
@@ -51,7 +51,7 @@ static const char *const world_names[WORLDS] = { "region", "mmap" };
 /* Without an operation: longer than any takes on a machine that is busy. */
 #define HANGS		240
 
-/* What an operation did in one world. */
+/* The result of an operation in one world. */
 struct outcome {
 	int64_t ret;
 	int err, sig, code;
@@ -67,7 +67,7 @@ struct place {
 	char *addr[WORLDS];
 };
 
-/* What is mapped at a page of the region. */
+/* The mapping at a page of the region. */
 struct page {
 	int object;		/* -1: nothing */
 	uint64_t index;		/* of the page in the object's file */
@@ -85,7 +85,7 @@ struct object {
 
 enum command { PERFORM, CHANGE_REGION, CHANGE_MMAP, SPIN, START, END };
 
-/* What the driver, the workers and the process that waits for all have in common. */
+/* Shared by the driver, the workers and the process that waits for all. */
 static struct shared {
 	/* The list, and what came of it. */
 	struct op ops[MAX_OPS];
@@ -238,8 +238,8 @@ static bool explains_sum(const struct op *op, const struct outcome *r, const str
 }
 
 /*
- * Two reasons: the attachment or the object would not allow it, and nothing is
- * there or it is past the end of the file.
+ * There are two reasons: the attachment or the object does not allow the access, and
+ * there is no mapping, or the access is past the end of the file.
  */
 static bool explains_access(const struct op *op, const struct outcome *r, const struct outcome *m)
 {
@@ -327,7 +327,7 @@ static void faulted(int sig, siginfo_t *info, void *context)
 	siglongjmp(env, 1);
 }
 
-/* Runs a statement that accesses memory, and says which signal it got. */
+/* Runs a statement that accesses memory, and stores the signal that it got. */
 #define GUARDED(out, base, ...) do {						\
 	if (!sigsetjmp(env, 1)) {						\
 		__VA_ARGS__;							\
@@ -368,7 +368,7 @@ static void pattern(char *buf, size_t size, uint64_t seed)
 		buf[i] = i % 8 ? (seed + i) * 31 >> 3 : RET;
 }
 
-/* Nothing is executed but what returns, or cannot be read. */
+/* Executes only code that returns, or memory that cannot be read. */
 static void execute(char *addr, char *base, struct outcome *out)
 {
 	unsigned char byte = RET;
@@ -485,7 +485,7 @@ static void proc_mem(pid_t pid, char *addr, char *buf, size_t len, bool write, s
 	close(fd);
 }
 
-/* What the manual says of calls on a part of an attachment, and mmap()'s world does not ask. */
+/* Results that the manual gives for calls on a part of an attachment, without mmap()'s world. */
 static void opaque(const struct op *op, struct outcome *out)
 {
 	const struct place *place = &shared->places[op->worker][op->place];
@@ -660,7 +660,7 @@ static void file_access(const struct op *op, int world, struct outcome *out)
 	out->n = 2;
 }
 
-/* A line of fdinfo or maps as what both have in common. */
+/* The part of a line of fdinfo or maps that both have in common. */
 static uint64_t kind_of_mapping(const char *perms, const char *name)
 {
 	char text[256];
@@ -750,7 +750,7 @@ static void objects(struct outcome *out)
 			out[REGION].vec[1] = i + 1;
 }
 
-/* The numbers of mshare_stat(), against what else says the same. */
+/* Compares the numbers of mshare_stat() with other sources of the same numbers. */
 static void numbers(struct outcome *out)
 {
 	static uint64_t entries[PAGES], kinds[PAGES];
@@ -1012,7 +1012,7 @@ static void change_mmap(const struct op *op)
 	probe(op);
 }
 
-/* After a change everybody looks at both ends of the range. */
+/* After a change, all workers access both ends of the range. */
 static void probe(const struct op *op)
 {
 	struct outcome out[WORLDS];
@@ -1369,7 +1369,7 @@ static void touched(int64_t at, int64_t len)
 	}
 }
 
-/* Pages that are in nobody's page tables now. */
+/* Marks pages that are in no page tables now. */
 static void gone(const struct op *op)
 {
 	int64_t i;

@@ -31,7 +31,7 @@ FIXTURE_SETUP(family)
 	self->before = stat_of(self->fd);
 }
 
-/* Whoever there was, the region is as it was. */
+/* The region is unchanged after all its users. */
 FIXTURE_TEARDOWN(family)
 {
 	struct mshare_stat after = stat_of(self->fd);

@@ -319,7 +319,7 @@ static void escapes(int sig)
 	siglongjmp(no_memory, 1);
 }
 
-/* Each page begins with its number, plus a multiple of 1000 that says whose it is. */
+/* Each page begins with its number, plus a multiple of 1000 that identifies the object. */
 static void *reads(void *arg)
 {
 	struct reader *r = arg;

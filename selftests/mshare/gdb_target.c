@@ -50,7 +50,7 @@ int main(void)
 	memcpy(rw + CODE, code, sizeof(code));
 	printf("%d\n", getpid());
 	fflush(stdout);
-	/* Nobody who forgets it has it for ever. */
+	/* Ends it if it is forgotten. */
 	alarm(1000);
 	while (!s->stop) {
 		tick(s);

@@ -128,7 +128,7 @@ static uint64_t second_page(FIXTURE_DATA(hwpoison) *self, uint64_t page)
 	return frame;
 }
 
-/* Each access is told, with the address in the attachment of who made it. */
+/* Each access gets a signal with the address in the attachment through which it was made. */
 static void is_poisoned(struct __test_metadata *_metadata, char *addr, uint64_t page)
 {
 	int pipes[2];
@@ -196,7 +196,7 @@ TEST_F(hwpoison, who_touches_it_gets_SIGBUS_and_nobody_else)
 	EXPECT_EQ(0, wait_for(other));
 	EXPECT_EQ(0, wait_for(bystander));
 	EXPECT_EQ(0, others_wrong(self->addr, page));
-	/* What was to be written to the disk is lost, and who asks is told. */
+	/* The dirty data are lost, and fsync() reports this. */
 	if (variant->disk)
 		EXPECT_ERR(EIO, fsync(self->file));
 }
@@ -207,7 +207,7 @@ TEST_F(hwpoison, an_error_injected_by_madvise)
 	int pid;
 
 	write_pages(self->addr, page);
-	/* It happens to who calls: the access to its own mapping has failed. */
+	/* The caller gets it: the access to its own mapping has failed. */
 	pid = fork();
 	if (!pid) {
 		madvise(self->plain + page, page, MADV_HWPOISON);

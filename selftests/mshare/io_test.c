@@ -616,7 +616,7 @@ TEST_F(io, futex)
 		CHILD_CHECK(!syscall(SYS_futex, self->two + a, FUTEX_WAIT, set, NULL, NULL, 0));
 		_exit(0);
 	}
-	/* Who waits is found though the page is elsewhere by then. */
+	/* The waiter is found although the page is elsewhere by then. */
 	if (variant->pages == SWAPPED)
 		EXPECT_TRUE(swap_out(self, variant->size));
 	for (i = 0; i < 6000 && !woken; i++) {
@@ -708,7 +708,7 @@ TEST_F(io, what_the_kernel_writes_when_a_task_ends)
 		EXPECT_TRUE(BECOMES(threads(pid[i]) == 1));
 	EXPECT_EQ(0, *WORD(self->two, 3));
 	EXPECT_EQ(1, *WORD(self->two, 5));
-	/* A process: who waits for its lock learns that it is dead. */
+	/* A process: the waiter for its lock learns that it is dead. */
 	ASSERT_TRUE(pages_go(self, variant->pages, variant->size, variant->page));
 	for (i = 0; i < 2; i++) {
 		kill(pid[i], SIGKILL);

@@ -103,7 +103,7 @@ TEST(the_memory_is_freed_after_the_last_one)
 	ASSERT_NE(NULL, addr);
 	fill(addr, 32 * MIB, 1);
 	EXPECT_EQ(32 * MIB, stat_of(fd).resident);
-	/* Of others, who have just ended, some may still go. */
+	/* Memory of processes that have just ended may still be freed. */
 	full = meminfo("Shmem:");
 	EXPECT_LE(tables + 17 * PAGE, sys_mshare("pgtable_bytes"));
 	close(fd);
@@ -114,8 +114,8 @@ TEST(the_memory_is_freed_after_the_last_one)
 }
 
 /*
- * Who lets go last frees it and is back, or gone, when it is free: the OOM killer
- * relies on that.
+ * The last user frees the memory before its call returns, or before it is gone: the
+ * OOM killer relies on that.
  */
 TEST(the_last_one_frees_the_memory)
 {
@@ -308,7 +308,7 @@ TEST(a_mark_does_not_keep_it_but_an_event_does)
 	EXPECT_EQ(regions + 1, sys_mshare("regions"));
 	ASSERT_EQ(sizeof(event), read(notify, &event, sizeof(event)));
 	EXPECT_EQ(FAN_CLOSE_WRITE, event.mask);
-	/* Here it is again; its last close is nobody's event. */
+	/* The event has it again; its last close causes no event. */
 	EXPECT_EQ(GIB, stat_of(event.fd).size);
 	ASSERT_OK(close(event.fd));
 	EXPECT_TRUE(sys_mshare_becomes("regions", regions));
@@ -357,7 +357,7 @@ TEST(others_that_hold_files_refuse_it)
 	EXPECT_ERR(EINVAL, syscall(SYS_open_tree, fd, "", AT_EMPTY_PATH | OPEN_TREE_CLONE));
 }
 
-/* A socket that is in flight in itself, with the region: nobody can receive it. */
+/* A socket that is in flight in itself, with the region, so that it cannot be received. */
 TEST(a_cycle_of_sockets_does_not_keep_it)
 {
 	long long regions = settled();

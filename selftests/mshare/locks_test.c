@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a fault in an attachment holds while it waits, and who waits for it.  The
- * file in the region is on a network block device whose server is a child of this
- * process, which none of its locks can stop: reads wait as long as the test likes.
+ * Locks that a fault in an attachment holds while it waits, and their waiters.  The
+ * file in the region is on a network block device.  Its server is a child of this
+ * process, which none of these locks can stop: reads wait as long as the test wants.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -385,8 +385,8 @@ TEST_F(locks, a_debugger_that_waits_survives_an_unmap)
 }
 
 /*
- * A file system that is frozen, as for a backup: whoever writes to a mapping of it waits
- * in page_mkwrite(), until the thaw and not to be killed.  Ordinarily nobody else does.
+ * A file system that is frozen, as for a backup: a write to a mapping of it waits in
+ * page_mkwrite() until the thaw, and cannot be killed.  Normally no other task waits.
  */
 #define OTHER		(64 * MIB)
 
@@ -646,7 +646,7 @@ TEST_F(locks, populating_a_frozen_file_delays_nobody_else)
 	only_the_file_waits(_metadata, self, populates_it);
 }
 
-/* The worker that ends the region waits for the writer, and nobody for the worker. */
+/* The worker that ends the region waits for the writer, and no task waits for the worker. */
 TEST_F(locks, the_owners_end_does_not_wait_for_a_frozen_file_with_a_lock)
 {
 	int pair[2], result = -1;
@@ -745,7 +745,7 @@ TEST(faults_take_vma_locks_only)
 	EXPECT_LT(0, before);
 }
 
-/* Pages whose faults take long, as each is filled with zeroes first, and never end. */
+/* Endless faults that take long, because each page is filled with zeroes first. */
 #define FAULTERS	6
 
 TEST(a_change_gets_its_turn_among_faults_that_never_end)

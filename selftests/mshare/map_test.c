@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* mshare_map(): objects of every kind, and who is refused. */
+/* mshare_map(): objects of every kind, and the files that are refused. */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
 #include "mst.h"

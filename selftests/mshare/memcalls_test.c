@@ -426,7 +426,7 @@ TEST_F(memcalls, mlockall_and_munlockall)
 	uint64_t hole = GIB + 5 * PAGE;
 
 	ASSERT_OK(setrlimit(RLIMIT_MEMLOCK, &all));
-	/* An object that nobody touched must not be populated either. */
+	/* An untouched object must not be populated either. */
 	ASSERT_EQ(hole, map_anon(self->fd, hole, MIB, RW));
 	self->before = snap_take(self->fd, self->addr, self->length);
 	EXPECT_OK(mlockall(MCL_CURRENT));

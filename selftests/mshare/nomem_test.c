@@ -18,7 +18,7 @@
 
 static const char *const faults[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
 
-/* Allocations that may sleep fail too, and nobody writes about it. */
+/* Allocations that may sleep fail too, and no messages are printed. */
 static bool injection(void)
 {
 	static const struct { const char *name, *value; } set[] = {

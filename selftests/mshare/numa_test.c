@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory on several nodes: where it comes from, who may move it, and that words
+ * Memory on several nodes: its origin, the permission to move it, and that words
  * keep their values.  Boot with numa=fake=4.
  */
 #define _GNU_SOURCE
@@ -38,7 +38,7 @@ FIXTURE_SETUP(numa)
 
 	if (access("/sys/devices/system/node/node3", F_OK))
 		SKIP(return, "needs 4 NUMA nodes (numa=fake=4)");
-	/* Left on by the test of it, it moves pages to who reads the ordinary mapping. */
+	/* If its test has left it on, it moves pages to the reader of the ordinary mapping. */
 	write_text(BALANCING, "0");
 	/* As many on each node as the object has. */
 	if (variant->hugetlb && !huge_pages(HUGE, NODES * PAGES))
@@ -223,7 +223,7 @@ TEST_F(numa, words_stay_when_pages_move)
 	ASSERT_NE(NULL, crew);
 	ASSERT_TRUE(crew_advances(crew, 1));
 	EXPECT_WHOLE();
-	/* A huge page does not move while anybody waits for it. */
+	/* A huge page does not move while a task waits for it. */
 	if (variant->hugetlb)
 		crew->rest = 100;
 	for (i = 0; i < 8; i++) {
@@ -384,7 +384,7 @@ TEST_F(numa, a_change_of_the_cpuset_moves_it)
 	EXPECT_OK(rmdir(dir));
 }
 
-/* The one who works from afar, and has memory of its own there that may come. */
+/* The process on a distant node, with memory of its own there that may move. */
 static void works_from_afar(volatile uint64_t *word, char *own, char *addr, uint64_t page)
 {
 	unsigned int i;

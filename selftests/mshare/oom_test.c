@@ -153,7 +153,7 @@ TEST_F(oom, accesses_that_fail_again_and_again_print_nothing)
 	ASSERT_LE(0, log);
 	ASSERT_EQ(0, map_anon(self->fd, 0, 64 * MIB, RW));
 	EXPECT_EQ(SIGBUS, store_until(self->addr, &at, 64 * MIB) >> 8);
-	/* By who may read only, and is nobody.  Some CPUs may have charged in advance. */
+	/* By an unprivileged user, for reading only.  Some CPUs may have charged in advance. */
 	IN_CHILD({
 		char *addr = mshare_attach(self->fd, NULL, MSHARE_ATTACH_RDONLY);
 		int failed = 0;
@@ -242,8 +242,8 @@ static pid_t start(const char *dir, int fd, uint64_t own)
 }
 
 /*
- * Memory is short, of the cgroup DIR or, if that is "", of the machine: those who
- * have the region attached die, one after the other, and nobody else.
+ * Memory of the cgroup DIR is short or, if that is "", memory of the machine: the processes
+ * that have the region attached are killed, one after the other, and no others.
  */
 static void holders_die(struct __test_metadata *_metadata, const char *dir)
 {
@@ -346,8 +346,8 @@ static void bystander_goes_on(struct __test_metadata *_metadata, pid_t pid, vola
 #define MAPPINGS	20000
 
 /*
- * A process that was killed counts as done when its own memory is free, long before all
- * its mappings are gone.  By then it has let go of its region: nobody else is killed.
+ * A killed process counts as done when its own memory is free, long before all its
+ * mappings are gone.  By then it has released its region: no other process is killed.
  */
 TEST(a_holder_that_takes_long_to_end_lets_go_of_the_region_first)
 {
@@ -405,8 +405,8 @@ static void on_bus(int sig)
 }
 
 /*
- * Others fill the region of an owner, who pays: it is killed, and with it ends what
- * filled the cgroup, before anybody else there is.
+ * Others fill the region of an owner, which pays.  The owner is killed before any other
+ * process there, and its region, which filled the cgroup, ends with it.
  */
 TEST(an_owner_dies_and_its_region_with_it)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Futexes of an MSHARE_OWNED region when its owner ends: those that it holds are
- * marked before the region goes, and whoever sleeps in one wakes up.
+ * marked before the region goes, and all sleepers wake up.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -266,7 +266,7 @@ TEST(the_thread_id_is_cleared_before_the_end)
 		CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB) && !map_file(fd, 0, PAGE, RW, file));
 		addr = mshare_attach(fd, NULL, 0);
 		CHILD_CHECK(addr != MAP_FAILED);
-		/* It is cleared only while somebody is there to see it. */
+		/* It is cleared only while another task exists that can see it. */
 		outside->tid = clone(outlives, stack + sizeof(stack), CLONE_VM, NULL);
 		CHILD_CHECK((pid_t)outside->tid > 0);
 		*(volatile uint32_t *)addr = syscall(SYS_set_tid_address, addr);
@@ -366,7 +366,7 @@ TEST(waiters_of_robust_priority_inheritance_mutexes_are_woken)
 		waiters_of_robust_mutexes(_metadata, PTHREAD_PRIO_INHERIT);
 }
 
-/* Who sleeps */
+/* Sleepers */
 
 FIXTURE(asleep) {
 	pid_t owner;
@@ -551,7 +551,7 @@ static pid_t sleeps(int (*call)(char *at, uint32_t *live), char *at, uint32_t *l
 	if (pid)
 		return pid;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* SIGALRM is what a test sees of one who sleeps for ever. */
+	/* SIGALRM reports a process that sleeps for ever. */
 	alarm(120);
 	_exit(call(at, live));
 }
@@ -614,7 +614,7 @@ TEST_F(asleep, whoever_sleeps_elsewhere_sleeps_on)
 	pid[nr++] = sleeps(waits_outside_private, self->addr, live);
 	pid[nr++] = sleeps(locks_outside, self->addr, live);
 	if (variant->file) {
-		/* The same file, in an ordinary mapping: whoever waits for a lock does. */
+		/* The same file, in an ordinary mapping: a waiter for a lock sleeps on. */
 		plain = mmap(NULL, variant->page, RW, MAP_SHARED, self->file, 0);
 		ASSERT_NE(MAP_FAILED, (void *)plain);
 		ASSERT_OK(futex(plain + 4, FUTEX_LOCK_PI, 0, NULL, NULL));
@@ -665,7 +665,7 @@ TEST(whoever_sleeps_in_one_of_many_objects_wakes_up)
 		EXPECT_EQ(0, wait_for(pid[i]));
 }
 
-/* Those who fall asleep, are woken and moved all the time, until there is nothing. */
+/* Tasks that fall asleep, are woken and requeued all the time, until the region ends. */
 
 static int waits_again(char *at, uint32_t *live)
 {

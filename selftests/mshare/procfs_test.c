@@ -298,8 +298,8 @@ static bool has_object(int fd, const char *path)
 }
 
 /*
- * fuser(1) and lsof(8) look at descriptors and mappings.  Who keeps this file system
- * busy has neither on it; root can open the region, which tells.
+ * fuser(1) and lsof(8) inspect descriptors and mappings.  The process that keeps this
+ * file system busy has neither on it; root can open the region and find the file.
  */
 TEST(a_file_that_only_an_attachment_keeps_busy_can_be_found)
 {

@@ -134,9 +134,9 @@ static void take(int fd, const char *dir)
 }
 
 /*
- * Takes pages of the crew's object away while it has all of them in use, and then
- * more while nobody works: those have left the swap cache, too, when they are used
- * again.  Whether some went each time.
+ * Takes pages of the crew's object away while it uses all of them, and then more while
+ * the crew pauses: those have left the swap cache, too, when they are used again.
+ * Returns whether pages were taken each time.
  */
 static bool takes(struct crew *crew, int fd, const char *dir)
 {
@@ -347,9 +347,9 @@ TEST_F(reclaim, what_nobody_uses_is_taken)
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
 /*
- * What khugepaged makes of small pages is in no page table, so MADV_PAGEOUT, which goes
- * by that, does not find it, however often it is asked.  Nor does it find what was unmapped
- * and then kept, because khugepaged waited for its lock with a reference.  Nobody holds
+ * A huge page that khugepaged makes of small pages is in no page table, so MADV_PAGEOUT,
+ * which relies on that, never finds it.  It does not find pages either that were unmapped
+ * and then kept, because khugepaged waited for their lock with a reference.  No task holds
  * these pages: they go as soon as they are mapped again.  It is the same without a region.
  */
 TEST_F(reclaim, what_khugepaged_replaced_goes_when_it_is_mapped_again)

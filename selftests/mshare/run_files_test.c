@@ -528,7 +528,7 @@ TEST_F(files, an_offset)
 	EXPECT_OK(ftruncate(self->fd, LENGTH));
 }
 
-/* One who may read only, and what he must not get by the way. */
+/* A user who may only read, and accesses that the library must not give to him. */
 TEST_F(files, readers)
 {
 	void *(*map)(void *, size_t, int, int, int, off_t) = variant->region ? mmap : raw_mmap;
@@ -552,7 +552,7 @@ TEST_F(files, readers)
 	});
 	EXPECT_OK(msync(addr, LENGTH, MS_SYNC));
 	EXPECT_OK(munmap(addr, LENGTH));
-	/* Who maps for reading may change his mind if the file is open for both. */
+	/* If the file is open for both, a mapping for reading can become writable. */
 	addr = map(NULL, LENGTH, PROT_READ, MAP_SHARED, self->fd, 0);
 	ASSERT_EQ(variant->region, is_region(addr));
 	EXPECT_EQ(FAULT_ACCERR, try_store(addr, 7));
@@ -652,7 +652,7 @@ TEST_F(files, msync_while_it_leaves)
 		});
 }
 
-/* Nothing is left of a writer who has gone: the file system can be unmounted. */
+/* Nothing remains of a writer that has ended: the file system can be unmounted. */
 TEST(the_file_system_is_not_busy)
 {
 	char path[64], *addr;
@@ -671,7 +671,7 @@ TEST(the_file_system_is_not_busy)
 	rmdir(tmpfs);
 }
 
-/* As a linker does it, whose output is run. */
+/* Like a linker, whose output is run. */
 TEST(a_program_that_is_written_and_run)
 {
 	int fd, from = open("/bin/true", O_RDONLY | O_CLOEXEC);
@@ -771,7 +771,7 @@ TEST(a_lease)
 	EXPECT_EQ(F_WRLCK, fcntl(fd, F_GETLEASE));
 	ASSERT_OK(fcntl(fd, F_SETLEASE, F_UNLCK));
 	EXPECT_TRUE(served(fd, LENGTH, RW, MAP_SHARED, NULL));
-	/* It has gone: nobody else has the file open. */
+	/* It has gone: the file is not open elsewhere. */
 	EXPECT_OK(fcntl(fd, F_SETLEASE, F_WRLCK));
 	close(fd);
 	reader = open(path, O_RDONLY | O_CLOEXEC);
@@ -780,7 +780,7 @@ TEST(a_lease)
 	tmpfs_umount();
 }
 
-/* Also for one who may only read; up to the end of the file, with signals as they were. */
+/* Even for a user who may only read; up to the end of the file, with signals unchanged. */
 TEST_F(files, MAP_POPULATE_populates)
 {
 	void *(*map)(void *, size_t, int, int, int, off_t) = variant->region ? mmap : raw_mmap;

@@ -98,7 +98,7 @@ TEST(resident_page_tables_and_faults_follow_the_accesses)
 		CHILD_CHECK(now.resident == st.resident);
 		CHILD_CHECK(now.pgtable_bytes == st.pgtable_bytes);
 	});
-	/* Nobody at all keeps them. */
+	/* Nothing keeps them. */
 	ASSERT_OK(mshare_detach(addr, 0));
 	EXPECT_EQ(st.resident, stat_of(fd).resident);
 	EXPECT_EQ(st.pgtable_bytes, stat_of(fd).pgtable_bytes);

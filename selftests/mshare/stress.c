@@ -259,7 +259,7 @@ static int open_file(int r, bool read_only)
 {
 	uint64_t length = rnd(3) ? 0 : rnd(2 * FILE_SIZE);
 
-	/* A writer comes seldom, so that there are readers who see one come. */
+	/* Writers are rare, so that there are readers when one comes. */
 	return mshare_open(read_only ? reader_fd[r] : file_fd[r], length, 0);
 }
 
@@ -281,7 +281,7 @@ static bool file_attach(int r)
 	return true;
 }
 
-/* What is refused to everybody, and advice. */
+/* Calls that are always refused, and advice. */
 static bool file_change(int r)
 {
 	int fd = open_file(r, false);
@@ -336,7 +336,7 @@ static bool file_unlink(int r)
 	return !mshare_region_close(&region);
 }
 
-/* A region whose cgroup is removed while somebody has it. */
+/* A region whose cgroup is removed while it is in use. */
 static bool file_cgroup(int r)
 {
 	char dir[64];

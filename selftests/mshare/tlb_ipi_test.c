@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Who is interrupted when shared page tables change: CPUs that run a guest, at
- * most once a flush, and no other.  Counts, not times; the machine must be quiet.
+ * A change of shared page tables interrupts the CPUs that run a guest, at most once
+ * per flush, and no others.  Counts, not times; the machine must be quiet.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -124,7 +124,7 @@ FIXTURE_TEARDOWN(ipi)
 	tlb_count_end();
 }
 
-/* P1: guests on CPUs 0 and 1, another process on 2, nobody on 3. */
+/* P1: guests on CPUs 0 and 1, another process on 2, none on 3. */
 static void only_cpus_of_guests(struct __test_metadata *_metadata, FIXTURE_DATA(ipi) *self,
 				uint64_t offset, int flushes)
 {
@@ -180,7 +180,7 @@ static bool sleeps(pid_t pid)
 	return is;
 }
 
-/* Attaching and detaching are the business of who does it. */
+/* Attach and detach concern only the calling process. */
 TEST_F(ipi, attach_and_detach_interrupt_nobody_else)
 {
 	pid_t other = start(_metadata, 2, SPIN, -1, 0);

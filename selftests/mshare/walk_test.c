@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* Who looks at the memory of a process sees through its attachments. */
+/* Reports about the memory of a process include the pages behind its attachments. */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
 #include "mst.h"
@@ -575,7 +575,7 @@ TEST(swap_is_seen)
 	EXPECT_EQ(0, smaps(addr, "Rss"));
 	EXPECT_EQ(MIB, smaps(addr, "Swap"));
 	EXPECT_EQ(stat_of(fd).swapped, smaps(addr, "Swap"));
-	/* As of any shared memory: who has a part of it is not known. */
+	/* As for any shared memory: it is not known which process uses a part. */
 	EXPECT_EQ(0, smaps(addr, "SwapPss"));
 	second = mshare_attach(fd, NULL, 0);
 	ASSERT_NE(MAP_FAILED, second);

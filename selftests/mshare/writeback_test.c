@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Writeback of file objects: what was stored through an attachment before a sync
- * is on the disk after it.  The kernel makes the entry of a page read-only before
- * it writes the page; a CPU that goes on writing by an old translation stores what
- * nobody will write any more.
+ * Writeback of file objects: data that were stored through an attachment before a
+ * sync are on the disk after it.  The kernel makes the entry of a page read-only
+ * before it writes the page.  If a CPU goes on storing through an old translation,
+ * these data will never be written.
  *
- * Environment: ROUNDS (200), how often it is synced.
+ * Environment: ROUNDS (200), the number of syncs.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"

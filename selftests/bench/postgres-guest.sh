@@ -60,8 +60,8 @@ release() {
 	wait "$holder_pid"
 }
 
-# PageTables, when nobody comes or goes: the backend of the last query may still
-# be ending.
+# PageTables, when no process starts or ends any more: the backend of the last query
+# may still be ending.
 pagetables() {
 	local before now i
 	now=$(meminfo PageTables)

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Each area is an attachment of its own, so that munmap() of it is detaching, which
- * is private to a process as munmap() is.  Its region is one whose object is a memfd,
- * or that of a file (files.c).  Children have the area because fork() copies
- * attachments, and this library's state.
+ * Each area is a separate attachment, so munmap() of it detaches the region.  Like
+ * munmap(), this is private to a process.  The object of its region is a memfd, or
+ * it is the region of a file (files.c).  Children have the area because fork() copies
+ * attachments and the state of this library.
  *
- * What an attachment cannot do for one process alone (mprotect, mlock, munmap of
- * a part ..) is done by leaving the region: in one step an ordinary shared mapping
- * of the memory takes the place of the attachment, and the call goes to the kernel
- * as it came.  No descriptor is needed for that: there is another mapping of the
- * memory from the start, the shadow.  Nobody touches it, so it has no page tables.
+ * For calls that an attachment cannot support for one process alone (mprotect, mlock,
+ * munmap of a part and others), the area leaves its region: in one step, an ordinary
+ * shared mapping of the memory replaces the attachment, and the call goes to the kernel
+ * unchanged.  This needs no descriptor, because there is another mapping of the memory
+ * from the start, the shadow.  It is never accessed, so it has no page tables.
  */
 #define _GNU_SOURCE
 #include "area.h"
@@ -24,7 +24,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-/* Where programs seldom are with their descriptors. */
+/* Programs seldom have descriptors above this number. */
 #define FIRST_FD	200
 
 /* Not all headers have it. */
@@ -32,18 +32,18 @@
 #define MFD_NOEXEC_SEAL	8U
 #endif
 
-/* Of the 256 slots: an area takes one, and another one for a moment when it leaves. */
+/* There are 256 slots: an area takes one, and temporarily another one when it leaves. */
 static struct area areas[128];
 #define AREAS	(sizeof(areas) / sizeof(areas[0]))
 #define END	(areas + AREAS)
 
-/* How many there are: most calls need to know no more. */
+/* The number of areas: most calls need to know no more. */
 static atomic_uint served;
 
 /*
- * The lock.  Signals are blocked meanwhile, since a handler would wait for itself;
- * no thread is cancelled, which would leave with the lock; and fork() waits, so that
- * no child begins in the middle of a change.
+ * The lock.  While it is held, signals are blocked, because a handler would wait for
+ * itself; cancellation is disabled, because the thread would end with the lock; and
+ * fork() waits, so that no child begins in the middle of a change.
  */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct before before_fork;
@@ -80,17 +80,17 @@ static void after_fork(void)
 	unlock(&before);
 }
 
-/* What pthread_atfork() calls in GNU's library; others do not have it. */
+/* pthread_atfork() of the GNU C library calls this; other libraries do not have it. */
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso)
 	__attribute__((weak));
 
 bool guard_fork(void)
 {
-	/* For as long as the program lives: no library to unload. */
+	/* Until the end of the program: no library to unload. */
 	return __register_atfork && !__register_atfork(prepare_fork, after_fork, after_fork, NULL);
 }
 
-/* The first area from A on that has some of the range, in its slots; or END. */
+/* The first area from A on whose slots overlap the range; or END. */
 static struct area *find(struct area *a, uintptr_t addr, size_t length)
 {
 	uintptr_t start;
@@ -109,7 +109,7 @@ static struct area *find(struct area *a, uintptr_t addr, size_t length)
 #define for_each_area_in(a, addr, length) \
 	for ((a) = find(areas, addr, length); (a) < END; (a) = find((a) + 1, addr, length))
 
-/* What is not aligned is an error that the kernel reports. */
+/* The kernel reports an unaligned address as an error. */
 bool touches(uintptr_t addr, size_t length)
 {
 	return atomic_load_explicit(&served, memory_order_acquire) && length && !(addr & (PAGE - 1)) &&
@@ -146,7 +146,7 @@ void unmap_shadow(const struct area *a)
 	kernel(SYS_munmap, a->shadow, a->offset + a->length);
 }
 
-/* munmap() of the whole area; a filter that came after it may forbid calls of ours. */
+/* munmap() of the whole area; a later filter may forbid our calls. */
 static long drop(struct area *a)
 {
 	long ret = kernel(SYS_munmap, base_of(a), a->span);
@@ -159,8 +159,8 @@ static long drop(struct area *a)
 }
 
 /*
- * An ordinary mapping in the place of the attachment, in one step.  Only what covers
- * all of an attachment can replace it, so it is as large until that is done.
+ * Replaces the attachment by an ordinary mapping, in one step.  Only a mapping that covers
+ * all of an attachment can replace it, so it has the same size until that is done.
  */
 static long replace(struct area *a)
 {
@@ -190,8 +190,8 @@ static long replace(struct area *a)
 extern char __libc_single_threaded __attribute__((weak));
 
 /*
- * The same without address space for another mapping, as under a limit that came later:
- * the shadow itself, in two steps.  Between them there is nothing, so there must be
+ * The same without address space for another mapping, for example under a later limit:
+ * moves the shadow itself, in two steps.  Between them nothing is mapped, so there must be
  * no other thread, and the second step must not fail.
  */
 static long replace_by_shadow(struct area *a)
@@ -205,7 +205,7 @@ static long replace_by_shadow(struct area *a)
 	ret = kernel(SYS_mprotect, a->shadow, length, a->prot);
 	if (ret)
 		return ret;
-	/* A part of an attachment cannot be replaced: this says so if nothing else is wrong. */
+	/* A part of an attachment cannot be replaced: expect that error, and no other. */
 	ret = kernel(SYS_mremap, a->shadow, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, base);
 	if (ret == -EINVAL && !kernel(SYS_munmap, base, a->span))
 		ret = kernel(SYS_mremap, a->shadow, length, length, MREMAP_MAYMOVE | MREMAP_FIXED, base);
@@ -260,7 +260,7 @@ static bool covers(uintptr_t addr, size_t length, const struct area *a)
 	return a->start >= addr && a->start + a->length <= addr + length;
 }
 
-/* The lowest area that is in the range as a whole, or NULL. */
+/* The lowest area that lies completely in the range, or NULL. */
 static struct area *lowest_in(uintptr_t addr, size_t length)
 {
 	struct area *a, *lowest = NULL;
@@ -271,7 +271,7 @@ static struct area *lowest_in(uintptr_t addr, size_t length)
 	return lowest;
 }
 
-/* Areas that are in the range go as a whole, the others leave. */
+/* Areas completely in the range are detached, the others leave. */
 long unmap(uintptr_t addr, size_t length)
 {
 	struct area *a;
@@ -283,7 +283,7 @@ long unmap(uintptr_t addr, size_t length)
 		if (ret)
 			return ret;
 	}
-	/* Around them: other threads may map what has just been detached. */
+	/* Around them: other threads may map memory where an area has just been detached. */
 	while ((a = lowest_in(addr, length))) {
 		before = a->start - addr;
 		ret = before ? kernel(SYS_munmap, addr, before) : 0;
@@ -300,7 +300,7 @@ long unmap(uintptr_t addr, size_t length)
 
 /* Making an area */
 
-/* Where the descriptor is out of the way, if that is possible. */
+/* Moves the descriptor to a high number, if possible. */
 static int move_away(int fd)
 {
 	long high = kernel(SYS_fcntl, fd, F_DUPFD_CLOEXEC, FIRST_FD);
@@ -319,7 +319,7 @@ long map_shadow(struct area *a, int memory)
 	shadow = kernel(SYS_mmap, NULL, length, PROT_NONE, MAP_SHARED | MAP_NORESERVE, memory, 0);
 	if (is_error(shadow))
 		return shadow;
-	/* As large as what leaves needs: this is the time to find that there is no room. */
+	/* As large as needed for leaving: this is the time to find that there is no room. */
 	room = kernel(SYS_mremap, shadow, 0, a->span, MREMAP_MAYMOVE);
 	if (is_error(room)) {
 		kernel(SYS_munmap, shadow, length);
@@ -344,7 +344,7 @@ uintptr_t add_area(struct area *a, uintptr_t base)
 	return start;
 }
 
-/* A region with the memory of MEMORY, attached as A. */
+/* Creates a region with the memory of MEMORY, and attaches it as A. */
 static long attach(struct area *a, int memory, uintptr_t hint, int flags)
 {
 	struct mshare_map_args object = {
@@ -369,7 +369,7 @@ static long attach(struct area *a, int memory, uintptr_t hint, int flags)
 		ret = kernel(__NR_mshare_map, a->fd, &object, sizeof(object));
 	if (is_error(ret))
 		goto unmap;
-	/* A hint that can be followed is. */
+	/* Follow the hint if possible. */
 	ret = hint && !(hint & (SLOT - 1)) ? kernel(__NR_mshare_attach, a->fd, hint, 0) : -EINVAL;
 	if (is_error(ret))
 		ret = kernel(__NR_mshare_attach, a->fd, NULL, 0);
@@ -387,7 +387,7 @@ close:
 	return ret;
 }
 
-/* Would the kernel give so much ordinary memory?  Then so would we. */
+/* Would the kernel give that much ordinary memory?  Otherwise fail, too. */
 static long try_ordinary(size_t length, int flags)
 {
 	/* Nothing is populated that cannot be accessed, even after mlockall(). */
@@ -399,7 +399,7 @@ static long try_ordinary(size_t length, int flags)
 	return 0;
 }
 
-/* What the memory of a memfd lacks: it is committed when it is accessed. */
+/* Memory of a memfd is committed only when it is accessed. */
 static bool commits_late(const char **why)
 {
 	char mode[8];

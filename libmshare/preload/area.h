@@ -40,16 +40,16 @@ struct area {
 	ino_t inode;
 };
 
-/* What the thread had before it took the lock. */
+/* The state of the thread before it took the lock. */
 struct before {
 	sigset_t blocked;
 	int cancel;
 };
 
-/* Areas change under it only. */
+/* Areas change only under this lock. */
 void lock(struct before *before);
 void unlock(const struct before *before);
-/* fork() is to wait for changes; false if that cannot be. */
+/* Makes fork() wait for changes; false on failure. */
 bool guard_fork(void);
 
 /* LENGTH in whole pages; 0 if it is too large. */
@@ -60,7 +60,7 @@ static inline size_t pages(size_t length)
 
 /* Does the range begin at a page, and has an area some of it? */
 bool touches(uintptr_t addr, size_t length);
-/* The area that has all of the range, or NULL; the others of them are for the kernel. */
+/* The area that contains all of the range, or NULL. */
 struct area *area_of(uintptr_t addr, size_t length);
 
 /* Where the attachment begins, and the place of an address in the shadow. */
@@ -79,19 +79,19 @@ struct area *new_area(const char **why);
 /* Its shadow of the memory that MEMORY is open for; LENGTH, OFFSET and SPAN are set. */
 long map_shadow(struct area *a, int memory);
 void unmap_shadow(const struct area *a);
-/* It is there from now on: the address that the program gets. */
+/* Adds the area; returns the address that the program gets. */
 uintptr_t add_area(struct area *a, uintptr_t base);
 
 /*
- * Shared memory of that length that is a region: its address, or an error, and then
- * WHY in words if there is more to say than the error.
+ * Makes shared memory of that length in a region.  Returns its address, or an error;
+ * then WHY is the reason in words if there is more to say than the error.
  */
 long serve(uintptr_t hint, size_t length, int flags, const char **why);
 /* munmap() of a range of whole pages, with the lock. */
 long unmap(uintptr_t addr, size_t length);
 /*
- * All areas that have some of the range become ordinary mappings of the same memory
- * in this process; WHY is the call that needs it.
+ * Makes all areas that overlap the range ordinary mappings of the same memory in this
+ * process; WHY is the call that needs this.
  */
 long leave_all(uintptr_t addr, size_t length, const char *why);
 /* The program may have closed the descriptor, and opened another one there. */

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * The library that mshare run preloads.  It answers mmap() of large shared
- * anonymous memory, and of files, with a region, and sees to it that what the program
- * does with that memory later means what it always means.  area.c and files.c have the
- * areas; here are the functions that programs call.
+ * The library that mshare run preloads.  For mmap() of large shared anonymous memory,
+ * and of files, it returns a region.  It ensures that later operations of the program on
+ * that memory keep their usual meaning.  area.c and files.c implement the areas; this
+ * file has the functions that programs call.
  *
  * Nothing here allocates, and calls may come from signal handlers.
  *
  * Each function is a system call that returns a negative errno, and one line that
- * makes of it what programs know.
+ * converts the result for programs.
  */
 #define _GNU_SOURCE
 #include "calls.h"
@@ -41,7 +41,7 @@
 
 /* mmap() */
 
-/* With MAP_SHARED that is anonymous memory; what it may not be used for is an error. */
+/* With MAP_SHARED, this is anonymous memory; the kernel reports uses that it forbids. */
 static bool is_zero_device(int fd)
 {
 	struct stat st;
@@ -51,9 +51,9 @@ static bool is_zero_device(int fd)
 }
 
 /*
- * Why a large shared mapping is not for us, or NULL.  Not MAP_HUGETLB: a GiB of huge
- * pages has one page of page tables, which the kernel shares by itself; and the kernel
- * cannot move mappings of 2 GiB and more.
+ * The reason why a large shared mapping is not served, or NULL.  MAP_HUGETLB is not: a
+ * GiB of huge pages has one page of page tables, which the kernel shares by itself; and
+ * the kernel cannot move such mappings of 2 GiB and more.
  */
 static const char *why_not(size_t length, int prot, int flags, int fd, off_t offset, bool file)
 {
@@ -111,7 +111,7 @@ static long shared_map(uintptr_t addr, size_t length, int prot, int flags, int f
 	return ret;
 }
 
-/* Of memory that is anonymous, the other type is an error. */
+/* For anonymous memory, the other type is an error. */
 static bool is_shared(int flags)
 {
 	int type = flags & MAP_TYPE;
@@ -145,7 +145,7 @@ EXPORT void *mmap(void *addr, size_t length, int prot, int flags, int fd, off_t 
 EXPORT void *mmap64(void *addr, size_t length, int prot, int flags, int fd, off_t offset)
 	__attribute__((alias("mmap")));
 
-/* Shared memory of System V is seen for the sake of the line, and of SHM_REMAP. */
+/* Shared memory of System V is handled only for --verbose and SHM_REMAP. */
 static long do_shmat(int id, uintptr_t addr, int flags)
 {
 	struct shmid_ds segment = { 0 };
@@ -168,7 +168,7 @@ EXPORT void *shmat(int id, const void *addr, int flags)
 	return (void *)ANSWER(do_shmat(id, (uintptr_t)addr, flags));
 }
 
-/* What changes mappings */
+/* Calls that change mappings */
 
 static long do_munmap(uintptr_t addr, size_t length)
 {
@@ -213,7 +213,7 @@ static long do_pkey_mprotect(uintptr_t addr, size_t length, int prot, int pkey)
 {
 	long ret;
 
-	/* glibc says so, too: kernels without keys know mprotect(). */
+	/* As glibc does: kernels without keys know mprotect(). */
 	if (pkey == -1)
 		return do_mprotect(addr, length, prot);
 	ret = leave_all(addr, length, "pkey_mprotect");
@@ -227,7 +227,7 @@ EXPORT int pkey_mprotect(void *addr, size_t length, int prot, int pkey)
 
 static long do_mremap(uintptr_t addr, size_t length, size_t new_length, int flags, uintptr_t new_addr)
 {
-	/* With length 0 it makes another mapping. */
+	/* With length 0, it makes another mapping. */
 	long ret = leave_all(addr, length ? length : 1, "mremap");
 
 	if (!ret && (flags & MREMAP_FIXED))
@@ -270,8 +270,8 @@ static long do_mseal(uintptr_t addr, size_t length, unsigned long flags)
 /* Advice, locks and the like */
 
 /*
- * Advice about one area: 1 if it has to leave its region for it.  Page tables of
- * one process have no meaning here, so what is about them alone is done.
+ * Advice about one area: 1 if it must leave its region for this advice.  Advice that is
+ * only about the page tables of one process has no effect here and succeeds.
  */
 static long advise(struct area *a, uintptr_t addr, size_t length, int advice)
 {
@@ -336,16 +336,16 @@ EXPORT int madvise(void *addr, size_t length, int advice)
 	return ANSWER(do_madvise((uintptr_t)addr, length, advice));
 }
 
-/* Returns what others leave in errno. */
+/* Returns the error number, instead of setting errno. */
 EXPORT int posix_madvise(void *addr, size_t length, int advice)
 {
-	/* For Linux that is no advice, as it would lose private memory. */
+	/* On Linux this is no advice, because it would lose private memory. */
 	if (advice == POSIX_MADV_DONTNEED)
 		return 0;
 	return -do_madvise((uintptr_t)addr, length, advice);
 }
 
-/* These three take any address, and do whole pages. */
+/* These three accept any address, and apply to whole pages. */
 static uintptr_t page_of(uintptr_t addr)
 {
 	return addr & -PAGE;
@@ -386,7 +386,7 @@ static long do_munlock(uintptr_t addr, size_t length)
 	size_t all = rest_of(addr, length);
 	long ret;
 
-	/* It would have left if it had been locked. */
+	/* It would have left its region if it had been locked. */
 	if (touches(first, all) && area_of(first, all))
 		return 0;
 	ret = leave_all(first, all, "munlock");
@@ -404,7 +404,7 @@ static long do_msync(uintptr_t addr, size_t length, int flags)
 
 	if (touches(addr, length) && sync_file(addr, length, flags, &ret))
 		return ret;
-	/* There is no file behind the others; the kernel still checks the rest. */
+	/* The other areas have no file behind them; the kernel still checks the rest. */
 	if ((flags & (MS_SYNC | MS_ASYNC)) == MS_SYNC && touches(addr, length)) {
 		if (area_of(addr, length)) {
 			flags ^= MS_SYNC | MS_ASYNC;
@@ -423,12 +423,12 @@ EXPORT int msync(void *addr, size_t length, int flags)
 }
 
 /*
- * Policies of NUMA belong to the memory, and are set and read by another mapping of
- * it, the shadow; its mappings may be several then.  libnuma makes these calls by
- * syscall().
+ * NUMA policies belong to the memory.  They are set and read through another mapping of
+ * it, the shadow, which may be split into several mappings by that.  libnuma makes these
+ * calls by syscall().
  */
 
-/* With the lock: the place of ADDR there; ADDR itself if it is in no area. */
+/* With the lock: the address of ADDR in the shadow; ADDR itself if it is in no area. */
 static uintptr_t in_shadow(uintptr_t addr, size_t length, bool sets)
 {
 	struct area *a = area_of(addr, length);
@@ -439,7 +439,7 @@ static uintptr_t in_shadow(uintptr_t addr, size_t length, bool sets)
 	return in_shadow_of(a, addr);
 }
 
-/* A call that sets one: what reaches beyond an area is for the kernel, after it has left. */
+/* A call that sets one: if the range reaches beyond an area, the area leaves first. */
 static long set_policy(long nr, uintptr_t addr, size_t length, long a, long b, long c, long d, const char *name)
 {
 	struct before before;
@@ -456,7 +456,7 @@ static long set_policy(long nr, uintptr_t addr, size_t length, long a, long b, l
 	return ret;
 }
 
-/* Where a page is, the kernel sees at the address itself. */
+/* The kernel finds the node of a page at the address itself. */
 static long do_get_mempolicy(long mode, long nodes, long count, uintptr_t addr, unsigned long flags)
 {
 	struct before before;
@@ -470,7 +470,7 @@ static long do_get_mempolicy(long mode, long nodes, long count, uintptr_t addr, 
 	return ret;
 }
 
-/* Filters of system calls are noticed, and made as they are */
+/* Filters of system calls are noticed, and installed unchanged */
 
 static long do_prctl(int option, long a, long b, long c, long d)
 {
@@ -507,7 +507,7 @@ static long do_seccomp(unsigned int operation, unsigned int flags, long arg)
 
 /* syscall() */
 
-/* The calls that are looked at; the table is for the code below. */
+/* The calls that are intercepted; the table is for the code below. */
 #define LAST_CALL	SYS_mseal
 __attribute__((used)) const bool looked_at[LAST_CALL + 1] = {
 	[SYS_mmap] = true, [SYS_munmap] = true, [SYS_mprotect] = true, [SYS_pkey_mprotect] = true,
@@ -560,7 +560,7 @@ static long do_syscall(long nr, long a, long b, long c, long d, long e, long f)
 	return -ENOSYS;
 }
 
-/* Has the arguments where syscall() gets them, and its place to return to. */
+/* Called with the registers and the return address of syscall(). */
 __attribute__((used)) long syscall_looked_at(long nr, long a, long b, long c, long d, long e, long f)
 {
 	return ANSWER(do_syscall(nr, a, b, c, d, e, f));
@@ -572,8 +572,8 @@ __attribute__((used)) long syscall_failed(long ret)
 }
 
 /*
- * All others pass as they are.  What makes a process may return on another stack, so
- * there is no frame.
+ * All other calls pass unchanged.  A call that creates a process may return on another
+ * stack, so there is no frame.
  */
 #define STRING(x)	#x
 #define NUMBER(x)	STRING(x)
@@ -604,7 +604,7 @@ __asm__(".pushsection .text\n"
 	"	.size	syscall, . - syscall\n"
 	".popsection");
 
-/* What the C library's table is to have, too; these two are written above and in libc.c. */
+/* Also for the table of the C library; these two are defined above and in libc.c. */
 long syscall(long nr, ...);
 void *dlsym(void *handle, const char *name);
 

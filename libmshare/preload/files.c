@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Shared mappings of files: mshare_open() has the region of the file, which is the
- * same for all processes of the user, whoever started them.
+ * Shared mappings of files: mshare_open() returns the region of the file, which is the
+ * same for all processes of the user, even if they are not related.
  *
- * The attachment is of the file from its beginning.  The program gets the address in
- * it that is at the offset it asked for, and each of its mappings is an attachment
- * of its own, so that they are detached and left one by one.
+ * The attachment contains the file from its beginning.  The program gets the address in
+ * it at the offset that it asked for.  Each of its mappings is a separate attachment,
+ * so that they are detached, and leave the region, one by one.
  *
- * A descriptor of the program's file is never opened, nor duplicated and closed: the
- * process would lose its locks on the file (fcntl(2)).  The shadow is mapped by the
- * program's own while it calls mmap(); all that comes later goes by the shadow.
+ * The file of the program is never opened, nor its descriptor duplicated and closed: the
+ * process would lose its locks on the file (fcntl(2)).  The program's own descriptor maps
+ * the shadow during mmap(); all later operations use the shadow.
  */
 #define _GNU_SOURCE
 #include "files.h"
@@ -22,7 +22,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-/* How often somebody may make a region longer while it is attached. */
+/* How often other processes may make a region longer while it is attached. */
 #define TRIES	4
 
 bool is_regular(int fd)
@@ -34,8 +34,8 @@ bool is_regular(int fd)
 }
 
 /*
- * The region has the file open, in all processes that map it.  What cannot be done
- * with a file that others have open should not fail for that.
+ * The region has the file open, for all processes that map it.  Operations that fail on
+ * a file that others have open must not fail because of that.
  */
 static const char *why_not_open(int fd)
 {
@@ -65,7 +65,7 @@ static const char *why_not_path(int fd)
 	return matches(path, settings.files) ? NULL : "--files does not name it";
 }
 
-/* The bytes of all slots of a region, which is the one of A; 0 if they are not known. */
+/* The bytes of all slots of a region, that of A; 0 if they are not known. */
 static size_t span_of(int region, struct area *a)
 {
 	struct stat st;
@@ -77,7 +77,7 @@ static size_t span_of(int region, struct area *a)
 	return ((size_t)st.st_size + SLOT - 1) & -SLOT;
 }
 
-/* Attaches a region that others may make longer, not shorter: in A->SPAN bytes exactly. */
+/* Attaches a region in exactly A->SPAN bytes; others may make it longer, but not shorter. */
 static long attach_exactly(struct area *a, int region, int fd)
 {
 	unsigned int how = a->prot == RW ? 0 : MSHARE_ATTACH_RDONLY;
@@ -126,7 +126,7 @@ static long make(size_t length, int prot, int fd, size_t offset, const char **wh
 	if (region < 0)
 		return region;
 	ret = attach_exactly(a, region, fd);
-	/* The attachment has the region.  What another thread has put there stays open. */
+	/* The attachment has the region.  A descriptor that another thread put there stays open. */
 	a->fd = region;
 	if (fd_is_ours(a))
 		kernel(SYS_close, region);
@@ -135,9 +135,9 @@ static long make(size_t length, int prot, int fd, size_t offset, const char **wh
 }
 
 /*
- * MAP_POPULATE: nothing is written to, and errors are for whoever gets there.  The
- * kernel reads each page, which is an error where that would be SIGBUS, and takes it
- * for signals to block: all are.
+ * MAP_POPULATE: writes nothing, and leaves errors to later accesses.  The kernel reads a
+ * set of signals from each page.  It returns an error where an access would get SIGBUS.
+ * All signals are blocked already, so the set does not matter.
  */
 static void populate(uintptr_t addr, size_t length)
 {
@@ -166,8 +166,8 @@ long serve_file(size_t length, int prot, int flags, int fd, size_t offset, const
 }
 
 /*
- * Advice of one process is not for the others: how it reads, and what it does not
- * need for a while, changes nothing here.
+ * Advice of one process must not affect the others: advice about its way of reading, and
+ * about memory that it does not need for a while, does nothing here.
  */
 long advise_file(const struct area *a, uintptr_t addr, size_t length, int advice)
 {
@@ -186,7 +186,7 @@ long advise_file(const struct area *a, uintptr_t addr, size_t length, int advice
 		return 0;
 	case MADV_WILLNEED:
 	case MADV_REMOVE:
-		/* These are about the file. */
+		/* These apply to the file. */
 		return kernel(SYS_madvise, in_shadow_of(a, addr), length, advice);
 	default:
 		return 1;
@@ -201,7 +201,7 @@ bool sync_file(uintptr_t addr, size_t length, int flags, long *ret)
 	uintptr_t at = 0;
 	bool mine;
 
-	/* It takes long, and others want the lock; who leaves meanwhile does so for a mapping. */
+	/* This takes long, and others want the lock; an area that leaves becomes a mapping. */
 	for (;;) {
 		lock(&before);
 		a = area_of(addr, length);

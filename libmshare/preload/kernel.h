@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * System calls as the kernel has them: they return a negative errno, touch none, and
- * are no place where a thread is cancelled.  The functions of the C library that do
- * the same may be ours.
+ * Direct system calls: they return a negative errno, do not set errno, and are no
+ * cancellation points.  The functions of the C library for the same calls may be
+ * replaced by ours.
  */
 #ifndef MSHARE_KERNEL_H
 #define MSHARE_KERNEL_H
@@ -34,7 +34,7 @@ static inline bool is_error(long ret)
 	return (unsigned long)ret >= -4095UL;
 }
 
-/* What a file of /proc begins with, as a string: its length or the error. */
+/* The beginning of a file of /proc, as a string: its length or the error. */
 long read_proc(const char *path, char *text, size_t size);
 
 #endif /* MSHARE_KERNEL_H */

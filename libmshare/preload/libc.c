@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * A library that is preloaded comes first where the linker looks for a function, but
- * not everywhere: dlopen() with RTLD_DEEPBIND, dlsym() with a handle or RTLD_NEXT, and
- * what dlmopen() loads find the C library's own.  They would map memory that is not
- * served; and worse, what they do to an area of the program would not be what it means.
+ * The linker normally searches a preloaded library first, but not always: dlopen() with
+ * RTLD_DEEPBIND, dlsym() with a handle or RTLD_NEXT, and libraries that dlmopen() loads
+ * find the functions of the C library.  These would map memory that is not served; even
+ * worse, their operations on an area of the program would have another meaning.
  *
- * So the C library's table of symbols, in memory, gets our addresses in the place of
- * its own: all that is looked up there from then on is ours.  A C library that does
- * not look as expected is left as it is.
+ * Therefore our addresses replace those of the C library in its symbol table, in memory:
+ * all later lookups there find our functions.  A C library that does not have the
+ * expected form is left unchanged.
  *
- * Each namespace of dlmopen() has a C library of its own.  It is seen when somebody
- * looks for a function in it: dlsym() is replaced, too.  What has been loaded there
- * then has pointers already, which are found by their value.
+ * Each namespace of dlmopen() has its own C library.  It is found at the first lookup of
+ * a function in it, because dlsym() is replaced, too.  Libraries that have been loaded
+ * there by then already have pointers, which are found by their value.
  */
 #define _GNU_SOURCE
 #include "area.h"
@@ -23,7 +23,7 @@
 #include <errno.h>
 #include <link.h>
 
-/* What is mapped of a file, and the tables that the linker uses. */
+/* The mapping of a file, and the tables that the linker uses. */
 struct object {
 	uintptr_t base;
 	const ElfW(Phdr) *segments;
@@ -45,7 +45,7 @@ static const void *in(const struct object *o, uintptr_t addr)
 	return (const void *)(addr < o->base ? o->base + addr : addr);
 }
 
-/* False if it has not all that is needed. */
+/* False if something that is needed is missing. */
 static bool examine(struct object *o, uintptr_t base, const ElfW(Phdr) *segments, unsigned int n)
 {
 	const ElfW(Dyn) *d = NULL;
@@ -161,7 +161,7 @@ static const ElfW(Phdr) *segment_of(const struct object *o, uint32_t type, uintp
 	return NULL;
 }
 
-/* Is it a function as all others are? */
+/* Is it an ordinary function? */
 static bool is_function(const struct object *o, const ElfW(Sym) *symbol)
 {
 	const ElfW(Phdr) *s = segment_of(o, PT_LOAD, o->base + symbol->st_value);
@@ -177,7 +177,7 @@ static const char *unusual(const struct object *libc)
 	ElfW(Sym) *symbol;
 
 	s = segment_of(libc, PT_LOAD, (uintptr_t)libc->symbols);
-	/* Code of others may run meanwhile. */
+	/* Other code may run meanwhile. */
 	if (!s || (s->p_flags & (PF_R | PF_X)) != PF_R)
 		return "its symbols are not in a segment of their own";
 	if (!next_symbol(libc, "mmap", NULL) || !next_symbol(libc, "syscall", NULL))
@@ -194,7 +194,7 @@ static uintptr_t page_of(const void *addr)
 	return (uintptr_t)addr & -PAGE;
 }
 
-/* Writes to what may be read only. */
+/* Writes to memory that may be read-only. */
 static bool poke(uintptr_t *at, uintptr_t value, bool read_only)
 {
 	if (read_only && kernel(SYS_mprotect, page_of(at), PAGE, RW))
@@ -205,7 +205,7 @@ static bool poke(uintptr_t *at, uintptr_t value, bool read_only)
 	return true;
 }
 
-/* All symbols at once: the table gets back what it had. */
+/* Replaces all symbols at once, and restores the protection of the table. */
 static bool replace_symbols(const struct object *libc)
 {
 	uintptr_t first = ~0UL, last = 0;
@@ -256,7 +256,7 @@ void take_over_libc(void)
 
 /* Other namespaces */
 
-/* Of which some C library is ours, since the start. */
+/* Set if the C library of a namespace has been changed. */
 static atomic_bool namespaces;
 
 /* In one object, all pointers to what a symbol of the C library was. */
@@ -290,7 +290,7 @@ static void take_over_namespace(const struct link_map *maps)
 	struct object its, o;
 	int i;
 
-	/* What has been replaced is no function of its own. */
+	/* A table that has been changed has none of its own functions. */
 	if (!find_libc(&its, maps) || unusual(&its))
 		return;
 	for (r = replacements, i = 0; r->name; r++, i++)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* What the user of mshare run wants, and what the library tells. */
+/* The settings of mshare run, and the messages of the library. */
 #ifndef MSHARE_SETTINGS_H
 #define MSHARE_SETTINGS_H
 
@@ -19,7 +19,7 @@ extern struct settings settings;
 
 /* A line on standard error, with --verbose. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
-/* The name of what the kernel returned. */
+/* The name of an error that the kernel returned. */
 const char *error_name(long ret);
 
 /* The decimal number that a text begins with. */
@@ -33,19 +33,19 @@ static inline unsigned long number(const char *text)
 }
 
 /*
- * With the lock: may a system call be made that filters may not know?  They may kill
- * for it.  False with the reason.
+ * With the lock: may a system call be made that filters may not know, and kill for?
+ * False with the reason.
  */
 bool filter_allows(const char **why);
 /* The program has installed one. */
 void filter_added(void);
 
-/* Does the path fit the pattern, in which * and ? are for / too? */
+/* Does the path match the pattern, in which * and ? also match / ? */
 bool matches(const char *path, const char *pattern);
 
 /* The C library: finds its functions, before anything of it is called. */
 void find_functions(void);
-/* Whoever looks them up from now on finds ours. */
+/* From now on, lookups in the C library find our functions. */
 void take_over_libc(void);
 /* Sets errno of the caller, whose C library may be another one; see answer(). */
 long answer(long ret, const void *caller);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-/* The beginning: what mshare run has put into the environment. */
+/* Initialisation: reads the settings that mshare run has put into the environment. */
 #define _GNU_SOURCE
 #include "../tools/preload.h"
 #include "area.h"
@@ -55,13 +55,13 @@ static const char *value_of(char **env, const char *name)
 }
 
 /*
- * The linker is told to have this called before all other libraries begin, so that
- * these take their locks before ours when they fork, as they do when they map, and
- * may map when they are told of the fork.  Not even the C library has begun: it
- * has no environment yet, nor the name of the program.
+ * The linker flags have this called before the constructors of all other libraries.  On
+ * fork, these therefore take their locks before ours, as they do when they map memory,
+ * and may map memory in their fork handlers.  Not even the C library is initialised: it
+ * has neither the environment yet nor the name of the program.
  *
- * musl has, and calls this without arguments.  What its functions are to do together
- * with ours is not known, so that memory remains ordinary.
+ * musl is initialised, and calls this without arguments.  It is not known how its
+ * functions work together with ours, so memory remains ordinary.
  */
 __attribute__((constructor)) static void start(int argc, char **argv, char **env)
 {
@@ -69,7 +69,7 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	const char *name, *value;
 	int err = errno;
 
-	/* First of all: functions of others that are called here may begin with dlsym(). */
+	/* First of all: functions of other libraries called here may begin with dlsym(). */
 	if (gnu) {
 		find_functions();
 		name = argc ? argv[0] : "";

@@ -45,7 +45,7 @@ static const char * const kinds[] = {
 	[DEVICE] = "device",
 };
 
-/* What of the file may not be an object of a region; NULL if nothing is known. */
+/* The reason why the file cannot be an object of a region; NULL if none is known. */
 static const char *refused(const struct mapping *m)
 {
 	static const struct { long type; const char *name; } types[] = {
@@ -57,7 +57,7 @@ static const char *refused(const struct mapping *m)
 	struct statx st;
 	size_t i;
 
-	/* Nothing is asked of a file that is another one by now. */
+	/* Ignore a file that has been replaced meanwhile. */
 	if (statx(AT_FDCWD, m->name, AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC, STATX_INO, &st) ||
 	    st.stx_ino != m->inode || statfs(m->name, &fs))
 		return NULL;
@@ -115,7 +115,7 @@ static bool add(struct table *t, struct mapping *m)
 	uint64_t region = region_tables(m), most = m->tables + m->doubtful, saves;
 	struct libscols_line *line;
 
-	/* What leads to huge pages is not worth it. */
+	/* Tables that lead to huge pages are not worth it. */
 	saves = m->tables > region && !only_huge(m) ? m->tables - region : 0;
 	most = most > region ? most - region : 0;
 	if (!saves && !t->chosen)

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 /*
- * Which shared mappings processes have, and how many page tables these take: counted
- * where the kernel shows which pages are in them.  A table of the lowest level leads
- * to 2 MiB of addresses and exists once something in these was accessed; tables of
- * the next levels lead to 1 GiB and 512 GiB.
+ * Finds the shared mappings of processes and counts their page tables, from the pages
+ * that the kernel shows in them.  A table of the lowest level maps 2 MiB of addresses
+ * and exists once one of these was accessed; tables of the next levels map 1 GiB and
+ * 512 GiB.
  *
- * What counts is a table that leads to one object alone, since others would remain.
- * Tables that are empty by now (MADV_DONTNEED, reclaim) cannot be seen, but how many
- * a process has of all can, so that there is an upper bound, too.
+ * Only tables that lead to a single object count, since others would remain.  Tables
+ * that are empty by now (MADV_DONTNEED, reclaim) cannot be seen, but the total number
+ * of tables of a process can, which gives an upper bound, too.
  */
 #include "mappings.h"
 
@@ -68,7 +68,7 @@ struct seen {
 	uint64_t next, count;
 };
 
-/* What a process has of some shared memory. */
+/* The use of some shared memory by a process. */
 struct use {
 	const struct vma *vma;	/* the first one */
 	uint64_t mapped;	/* bytes */
@@ -138,7 +138,7 @@ static void add_row(struct rows *rows, uint64_t first, uint64_t last, bool huge)
 			r->last = last;
 		return;
 	}
-	/* However many processes there are, they have the same windows. */
+	/* Many processes have the same windows. */
 	if (rows->count > 1024 && rows->count > 2 * rows->sorted)
 		merge(rows);
 	rows->list = more(rows->list, rows->count, sizeof(*r));
@@ -319,8 +319,8 @@ static void read_pages(struct process *p, const struct vma *v)
 		return;
 	if (!v->use) {
 		/*
-		 * Private memory may share a table with others, wherever it is.  It has
-		 * so many for itself, but for one at each end.
+		 * Private memory may share a table with other memory, wherever it is.  It
+		 * has this number for itself, except for one at each end.
 		 */
 		enter(p, NULL, v->start, v->end, false);
 		if (v->used > 2UL << WINDOW)
@@ -380,7 +380,7 @@ static bool is_shared(const struct vma *v)
 	return v->perms[3] == 's' && !is_attachment(v);
 }
 
-/* The same memory, by all that maps tells of it. */
+/* The same memory, as far as maps shows. */
 static bool same_memory(const struct vma *a, const struct vma *b)
 {
 	return a->inode == b->inode && a->major == b->major && a->minor == b->minor && !strcmp(a->name, b->name);
@@ -416,7 +416,7 @@ static void take_detail(struct vma *v, const char *line)
 		v->huge += k << 10;
 }
 
-/* Has to be read as long as the process is what it was when its pagemap was opened. */
+/* Must be read while the process is the one whose pagemap was opened. */
 static void read_vmas(struct process *p, FILE *f)
 {
 	char *line = NULL;
@@ -514,7 +514,7 @@ static struct mapping *get(struct mappings *ms, const struct vma *v, uint64_t na
 	return m;
 }
 
-/* Adds what was seen of a process to that of the others. */
+/* Adds the results of a process to those of the others. */
 static void add_process(struct mappings *ms, struct process *p)
 {
 	uint64_t seen = p->low.count + p->middle.count + p->high.count + p->others, all, hidden, empty;
@@ -598,7 +598,7 @@ static void scan_process_mappings(struct mappings *ms, pid_t pid, bool exact)
 
 	p.pagemap = f ? open(pages, O_RDONLY | O_CLOEXEC) : -1;
 	if (p.pagemap < 0) {
-		/* Those of the kernel have no memory that anyone could read of. */
+		/* Kernel threads have no memory. */
 		if ((errno == EACCES || errno == EPERM) && (!f || getc(f) != EOF))
 			ms->unreadable++;
 	} else if (!borrowed(pid)) {

@@ -80,7 +80,7 @@ static void help(void)
 	     "For more details see mshare(1).");
 }
 
-/* What was not written is an error, as for all programs whose output is used. */
+/* A failed write is an error, as in all programs whose output is used. */
 static void close_output(void)
 {
 	if (ferror(stdout) | fclose(stdout)) {

@@ -29,7 +29,7 @@ static char *find_program(const char *name)
 	return NULL;
 }
 
-/* Who starts it, as the program's headers say; the empty string if nobody does. */
+/* The interpreter in the program's headers; the empty string if there is none. */
 static bool read_interpreter(int fd, const Elf64_Ehdr *header, char *name, size_t size)
 {
 	Elf64_Phdr segment;

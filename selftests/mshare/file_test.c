@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/* The region of a file: who has the same, what is in it, who may do what to it. */
+/* The region of a file: which processes share it, its contents, its permissions. */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
 #include "mst.h"
@@ -31,7 +31,7 @@ static uint64_t id_of(int fd)
 	return stat_of(fd).id;
 }
 
-/* The id of the region of FILE, as an opener who keeps nothing gets it; 0 if he does not. */
+/* The id of the region of FILE, which is opened and closed; 0 if that fails. */
 static uint64_t id_for(int file, uint64_t length)
 {
 	int fd = mshare_open(file, length, MSHARE_CLOEXEC);
@@ -50,10 +50,10 @@ static char *attached_at(int fd)
 }
 
 /*
- * A program that is no relative: this one once more, which opens the file of its
- * environment and says which region that has.  Its mode is what it does there: it reads
- * all of the content with seed 1 (r), also as one who could write (w), or it loads from
- * (l) or stores to (s) each page.
+ * An unrelated program: this one, executed again, opens the file in its environment and
+ * reports its region.  The mode says what it does there: it reads all of the content with
+ * seed 1 (r), with write access too (w), or it loads from (l) or stores to (s) each page.
+ * Its parent controls it by a pipe.
  */
 struct answer {
 	uint64_t id;
@@ -313,7 +313,7 @@ TEST_F(file, below_an_overlay_it_is_the_real_file)
 	addr = attached_at(fd);
 	ASSERT_NE(NULL, addr);
 
-	/* Who opens it for writing has a copy, and so has its region. */
+	/* Opening it for writing makes a copy, and the region is that of the copy. */
 	file = open(path, O_RDWR);
 	ASSERT_LE(0, file);
 	fd = mshare_open(file, 0, 0);
@@ -321,7 +321,7 @@ TEST_F(file, below_an_overlay_it_is_the_real_file)
 	EXPECT_NE(lower, id_of(fd));
 	attached_at(fd)[0] = 77;
 	EXPECT_EQ(0, wrong(addr, LEN, 1));
-	/* He who has it from before has what he had, and cannot become a writer of that. */
+	/* An earlier opener keeps the lower file, and cannot write to it. */
 	EXPECT_EQ(lower, id_for(reader, 0));
 	fd = mshare_open(reader, 0, 0);
 	EXPECT_ERR(ESTALE, reopened(fd, O_RDWR));
@@ -375,7 +375,7 @@ TEST_F(file, in_another_cgroup_it_is_another)
 		CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
 		int mine = mshare_open(self->file, 0, 0);
 		CHILD_CHECK(mine >= 0 && id_of(mine) != id);
-		/* Who is in the same one has the same. */
+		/* In the same cgroup, it is the same region. */
 		CHILD_CHECK(id_for(self->reader, 0) == id_of(mine));
 		char *addr = attached_at(mine);
 		CHILD_CHECK(addr && !wrong(addr, LEN, 1));
@@ -553,7 +553,7 @@ TEST_F(file, nobody_changes_what_is_mapped)
 	EXPECT_OK(mshare_advise(fd, 0, LEN, MADV_POPULATE_READ, 0));
 	after = snap_take(fd, addr, LEN);
 	EXPECT_TRUE(snap_same(&before, &after));
-	/* Who may write the file may make a hole in it. */
+	/* With write access to the file, a hole can be made in it. */
 	EXPECT_OK(mshare_advise(fd, 0, PAGE, MADV_REMOVE, 0));
 	EXPECT_EQ(0, addr[0] | addr[PAGE - 1]);
 }
@@ -577,7 +577,7 @@ TEST_F(file, a_reader_gets_what_he_can_read)
 	EXPECT_ERR(EBADF, mshare_unmap(fd, 0, LEN, 0));
 	EXPECT_ERR(EINVAL, ftruncate(fd, 0));
 	EXPECT_EQ(FAULT_ACCERR, try_store(addr, 1));
-	/* There is nobody who could: the region itself keeps no file open for writing. */
+	/* No other writer exists: the region itself keeps no file open for writing. */
 	close(self->file);
 	EXPECT_OK(mount(NULL, self->dir, NULL, MS_REMOUNT | MS_RDONLY, NULL));
 }
@@ -658,7 +658,7 @@ TEST_F(file, a_writer_comes_to_what_advice_has_split)
 		EXPECT_EQ(FAULT_NONE, try_store(addr + i, 1));
 }
 
-/* Reopens the region of READER, as a user who may write nothing but what he owns. */
+/* Reopens the region of READER, as a user who may write only files that he owns. */
 static int reopen_as_user(int reader, int flags)
 {
 	int fd, ret = 0;
@@ -697,7 +697,7 @@ TEST_F(file, reopening_is_opening_the_file)
 	EXPECT_EQ(0, reopen_as_user(self->reader, O_RDONLY));
 	ASSERT_OK(chmod(self->path, 0666));
 	EXPECT_EQ(0, reopen_as_user(self->reader, O_RDWR));
-	/* Whoever has a descriptor of what he may not even read cannot have another. */
+	/* A descriptor of a file that may not be read does not permit to open another one. */
 	ASSERT_OK(chmod(self->path, 0600));
 	EXPECT_EQ(EACCES, reopen_as_user(self->reader, O_RDONLY));
 	EXPECT_EQ(EACCES, reopen_as_user(self->reader, O_RDWR));
@@ -946,7 +946,7 @@ TEST_F(file, the_last_who_goes_and_the_next_who_comes)
 	EXPECT_TRUE(sys_mshare_becomes("regions", self->regions));
 }
 
-/* The end of a large one takes long.  Who comes meanwhile need not wait for it. */
+/* The end of a large region takes long.  An opener meanwhile need not wait for it. */
 TEST_F(file, who_comes_while_it_goes_has_a_new_one)
 {
 	const uint64_t size = 256 * MIB;
@@ -1272,7 +1272,7 @@ TEST_F(file, a_store_waits_for_a_frozen_file_system)
 	sleep_ms(300);
 	EXPECT_EQ(0, *done);
 	EXPECT_EQ(0, addr[0]);
-	/* Who lets it grow waits for that fault, and can be killed. */
+	/* A process that makes it grow waits for that fault, and can be killed. */
 	grows = fork();
 	if (!grows) {
 		mshare_open(file, 2 * LEN, 0);
@@ -1280,7 +1280,7 @@ TEST_F(file, a_store_waits_for_a_frozen_file_system)
 	}
 	sleep_ms(300);
 	EXPECT_EQ(0, waitpid(grows, NULL, WNOHANG));
-	/* Who wants what there is does not wait for either. */
+	/* An opener that needs no change does not wait for either. */
 	EXPECT_EQ(id_of(fd), id_for(file, LEN));
 	EXPECT_EQ(0, addr[1]);
 	kill(grows, SIGKILL);

@@ -5,10 +5,12 @@
  *	tlb ipis		IPIs for TLB flushes, per unmap of a page (4 CPUs)
  *	tlb instructions	cycles of the TSC per unmap of a page
  *	tlb faults		the same per page fault
+ *	tlb regions		cycles per unmap of a page, and flushes of everything, of a
+ *				process that has N regions attached
  *	tlb switches		the same per round trip of a byte between two processes,
  *				which have none or N regions, the same ones or
  *				each its own, or only one of them has
- *	tlb			checks all but the first, and prints TAP
+ *	tlb			checks all but the IPIs, and prints TAP
  *
  * Under QEMU's -icount shift=0 the TSC counts instructions.  Each line of output
  * is WHAT, WAY, N and the figure, between tabs; instructions are medians.
@@ -218,6 +220,52 @@ static void unmaps(enum way way, bool ipis)
 	}
 }
 
+/* Regions that a process has attached, whose changes are flushed one by one. */
+static const int followed[] = { 1, 2, 4, 8, 16 };
+
+#define FOLLOWED	(int)(sizeof(followed) / sizeof(*followed))
+
+static void attach_regions(int n, unsigned int flags)
+{
+	int i, fd;
+
+	for (i = 0; i < n; i++) {
+		fd = region(GIB);
+		if (fd < 0 || mshare_attach(fd, NULL, flags) == MAP_FAILED)
+			err(1, "a region");
+		close(fd);
+	}
+}
+
+static void several_regions(int n)
+{
+	uint64_t cost[PAGES], from;
+	long long fulls;
+	int i;
+
+	pin(0);
+	attach_regions(n - 1, 0);
+	set_up(MSHARE);
+	settle();
+	for (i = 0; i < PAGES; i++, gone += PAGE) {
+		from = __rdtsc();
+		unmap(MSHARE, gone);
+		cost[i] = __rdtsc() - from;
+	}
+	found("unmap-beside", "mshare", n, median(cost, PAGES), 0);
+	if (!tlb_full_begin())
+		exit(1);
+	for (i = 0; i < PAGES; i++, gone += PAGE)
+		unmap(MSHARE, gone);
+	fulls = tlb_fulls();
+	found("full-flushes", "mshare", n, (double)fulls / PAGES, 2);
+	/* Nothing is counted if there is nothing, and not because nothing is counted. */
+	if (munmap(mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0), MIB) ||
+	    tlb_fulls() == fulls)
+		errx(1, "flushes of everything are not counted");
+	tlb_full_end();
+}
+
 #define FAULTS	480	/* in one page table */
 
 static uint64_t fault(volatile char *at)
@@ -275,21 +323,9 @@ static const int region_counts[] = { 1, 16, 50, 100, 200 };
 /* How many a process attaches. */
 static int regions;
 
-static void attach_regions(unsigned int flags)
-{
-	int i, fd;
-
-	for (i = 0; i < regions; i++) {
-		fd = region(GIB);
-		if (fd < 0 || mshare_attach(fd, NULL, flags) == MAP_FAILED)
-			err(1, "a region");
-		close(fd);
-	}
-}
-
 static void attach_own(void)
 {
-	attach_regions(0);
+	attach_regions(regions, 0);
 }
 
 /*
@@ -313,15 +349,15 @@ static void switches(const char *name, int n, int batches, unsigned int flags,
 	}
 	pin(0);
 	regions = n;
-	attach_regions(flags);
+	attach_regions(n, flags);
 	if (!ping_pong(cost, batches, TRIPS, prepare))
 		err(1, "a byte through a pipe");
 	found("switches", name, n, median(cost, batches), 0);
 	exit(0);
 }
 
-/* In a session of its own, that ends with all its processes. */
-static void apart(enum way way, bool ipis)
+/* In a session of its own, that ends with all its processes: unmaps(), or several_regions(). */
+static void apart(enum way way, bool ipis, int nr_regions)
 {
 	pid_t pid = fork();
 
@@ -330,7 +366,10 @@ static void apart(enum way way, bool ipis)
 	if (!pid) {
 		setpgid(0, 0);
 		*ready = 0;
-		unmaps(way, ipis);
+		if (nr_regions)
+			several_regions(nr_regions);
+		else
+			unmaps(way, ipis);
 		fflush(stdout);
 		signal(SIGTERM, SIG_DFL);
 		kill(0, SIGKILL);
@@ -338,6 +377,14 @@ static void apart(enum way way, bool ipis)
 	if (wait_for(pid) != KILLED_BY(SIGKILL))
 		exit(1);
 	settle();
+}
+
+static void all_regions(void)
+{
+	int i;
+
+	for (i = 0; i < FOLLOWED; i++)
+		apart(MSHARE, false, followed[i]);
 }
 
 static void faults(void)
@@ -389,6 +436,7 @@ static void all_switches(void)
 #define BESIDE		1.02	/* times mmap, for mmap in a process with a region */
 #define UNMAP		1.13	/* times threads, with one of each */
 #define FLAT		1.05	/* the most of all N, times the least */
+#define BESIDE_OTHERS	1.10	/* times one region, for up to 16 */
 #define SAME		1.04	/* times two processes without a region */
 #define OWN		1.045
 #define ONE		1.03
@@ -397,7 +445,8 @@ static void all_switches(void)
 static const char *const checks[] = {
 	"the_clock_counts_instructions", "minor_fault", "first_touch",
 	"minor_fault_beside_a_region", "unmap",
-	"unmap_is_the_same_for_every_N", "switch_between_guests_of_a_region",
+	"unmap_is_the_same_for_every_N", "unmap_with_other_regions",
+	"unmap_with_other_regions_flushes_a_range", "switch_between_guests_of_a_region",
 	"switch_between_guests_of_two", "switch_between_a_guest_and_another",
 	"switch_with_many_regions_is_linear", "switch_with_many_of_its_own_is_linear",
 };
@@ -452,7 +501,7 @@ static void check_linear(const char *way)
 
 static void check_all(void)
 {
-	double least, most = 0, n;
+	double least, most = 0, fulls, n;
 	uint64_t one;
 	int i;
 
@@ -469,8 +518,8 @@ static void check_all(void)
 	check_ratio("mmap beside it", figure("minor-fault", "guest", 1),
 		    "mmap", figure("minor-fault", "mmap", 1), BESIDE);
 
-	apart(MSHARE, false);
-	apart(THREADS, false);
+	apart(MSHARE, false, 0);
+	apart(THREADS, false, 0);
 	check_ratio("mshare", figure("unmap", "mshare", 1),
 		    "threads", figure("unmap", "threads", 1), UNMAP);
 	least = figure("unmap", "mshare", 1);
@@ -480,6 +529,16 @@ static void check_all(void)
 		most = n > most ? n : most;
 	}
 	check(least > 0 && most <= least * FLAT, "from %.0f to %.0f", least, most);
+
+	all_regions();
+	least = figure("unmap-beside", "mshare", 1);
+	for (i = 0, most = 0, fulls = 0; i < FOLLOWED; i++) {
+		n = figure("unmap-beside", "mshare", followed[i]);
+		most = n > most ? n : most;
+		fulls += figure("full-flushes", "mshare", followed[i]);
+	}
+	check_ratio("up to 16 regions", most, "one", least, BESIDE_OTHERS);
+	check(most > 0 && !fulls, "%.2f flushes of everything", fulls);
 
 	all_switches();
 	n = figure("switches", "others", 0);
@@ -505,13 +564,15 @@ int main(int argc, char **argv)
 			printf("%s\n", checks[i]);
 	} else if (!strcmp(what, "ipis") || !strcmp(what, "instructions")) {
 		for (way = MSHARE; way < WAYS; way++)
-			apart(way, !strcmp(what, "ipis"));
+			apart(way, !strcmp(what, "ipis"), 0);
+	} else if (!strcmp(what, "regions")) {
+		all_regions();
 	} else if (!strcmp(what, "faults")) {
 		faults();
 	} else if (!strcmp(what, "switches")) {
 		all_switches();
 	} else {
-		fprintf(stderr, "usage: tlb [ipis|instructions|faults|switches]\n");
+		fprintf(stderr, "usage: tlb [ipis|instructions|faults|regions|switches]\n");
 		return 2;
 	}
 	return 0;

@@ -26,6 +26,7 @@ counting=(--smp 1 --cpu 'max,-erms' --qemu '-icount shift=0')
 guest ipis "$kernel" ipis --smp 4
 guest unmaps "$kernel" instructions "${counting[@]}"
 guest faults "$kernel" faults "${counting[@]}"
+guest regions "$kernel" regions "${counting[@]}"
 guest switches "$kernel" switches "${counting[@]}"
 guest switches-unpatched "$base" switches "${counting[@]}"
 
@@ -76,6 +77,15 @@ echo
 echo "The same unmap where N sleep (instructions, 1 CPU)"
 table unmaps
 must 'mshare: the same for every N, within 5 %' "$(flat unmaps unmap)"
+echo
+echo "The same in a process that has N regions attached, and how many of its flushes are"
+echo "of everything"
+one=$(figure regions unmap-beside mshare 1)
+for n in 1 2 4 8 16; do
+	m=$(figure regions unmap-beside mshare $n) f=$(figure regions full-flushes mshare $n)
+	must "N = $n: $m, at most 1.10 times one region; $f, none" \
+		"$one > 0 && $m > 0 && $m <= $one * 1.10 && $f == 0"
+done
 echo
 m=$(figure faults minor-fault mshare) p=$(figure faults minor-fault mmap)
 echo "A fault on a page that is there: mshare $m, mmap $p, mmap in a process that has a" \

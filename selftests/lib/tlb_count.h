@@ -99,6 +99,48 @@ static inline long long tlb_ipis(int cpu)
 	return total;
 }
 
+/* Where flushes of everything that this process makes on its own CPU are counted. */
+#define TLB_FULL	TLB_TRACE "/tlb.full/"
+
+static inline void tlb_full_end(void)
+{
+	write_text(TLB_FULL "events/enable", "0");
+	rmdir(TLB_FULL);
+}
+
+static inline bool tlb_full_begin(void)
+{
+	char filter[80];
+
+	/* TLB_LOCAL_MM_SHOOTDOWN: a switch of processes is another reason. */
+	snprintf(filter, sizeof(filter), "reason == 3 && pages == 0x%lx && common_pid == %d", -1UL,
+		 getpid());
+	write_text("/sys/kernel/tracing/options/record-cmd", "0");
+	if (mkdir(TLB_FULL, 0700) ||
+	    !write_text(TLB_FULL "events/tlb/tlb_flush/filter", filter) ||
+	    !write_text(TLB_FULL "events/tlb/tlb_flush/enable", "1")) {
+		fprintf(stderr, "# " TLB_FULL ": %m\n");
+		tlb_full_end();
+		return false;
+	}
+	return true;
+}
+
+/* How many there have been since the beginning. */
+static inline long long tlb_fulls(void)
+{
+	long long total = 0;
+	int cpu;
+
+	for (cpu = 0; cpu < cpus(); cpu++) {
+		char path[96];
+
+		snprintf(path, sizeof(path), TLB_FULL "per_cpu/cpu%d/stats", cpu);
+		total += file_key(path, "entries:") + file_key(path, "overrun:");
+	}
+	return total;
+}
+
 /* The row TLB of /proc/interrupts: flushes that CPU was asked for by anybody. */
 static inline long long tlb_row(int cpu)
 {

@@ -54,7 +54,7 @@
 /* A flush that frees tables leaves out lazy CPUs, whose walker goes on. */
 #define FREED_SKIPS_LAZY	5	/* native_flush_tlb_multi() */
 /* A ranged flush is taken for all that a sum over two hosts lacks. */
-#define RANGED_TWO_HOSTS	6	/* set->hosts in mshare_flush_needed() */
+#define RANGED_TWO_HOSTS	6	/* mshare_gen_is_sum() in mshare_flush_needed() */
 /* The table is linked before the CPUs know the new set. */
 #define LINK_BEFORE_SYNC	7	/* arch_mshare_publish() before set_p4d() */
 /* The sync records new generations without flushing: a flush is lost. */
@@ -83,14 +83,17 @@
 #define FORK_COPIES_SET		19	/* init_new_context() */
 /* The host is freed while a CPU may be using a set that names it. */
 #define NO_GRACE_PERIOD		20	/* mshare_region.put, an rcu_work */
-/* Sums of different sets are compared. */
+/* Generations of different sets are compared. */
 #define NO_SET_ID		21	/* seen->id in mshare_flush_needed() */
 /* Bits of the mm that is left go after those of the next were set. */
 #define CLEAR_AFTER_SET		22	/* order in switch_mm_irqs_off() */
 /* A ranged flush whose generation is not the only one that is missing. */
-#define RANGED_WHEN_BEHIND	23	/* seen->gen + 1 in mshare_flush_needed() */
+#define RANGED_WHEN_BEHIND	23	/* seen->gen[gen] + 1 in mshare_flush_needed() */
 /* The CPU is no longer in the guest's mask when it looks at the guest's links. */
 #define LEAVE_MASK_FIRST	24	/* mshare_switch_out() in switch_mm_irqs_off() */
+
+/* A ranged flush of one host is recorded as if it were for all. */
+#define RANGED_IS_FOR_ALL	25	/* MSHARE_FLUSH_RANGE in __mshare_flush_cpu() */
 
 /* ---- the configuration: run sets what differs from this */
 
@@ -120,6 +123,9 @@
 #endif
 #ifndef RANGED
 #define RANGED		0
+#endif
+#ifndef SUM			/* two hosts share one generation, as those of many do */
+#define SUM		0
 #endif
 #ifndef BATCH			/* instead of flush: 1 page, or 2 */
 #define BATCH		0
@@ -154,6 +160,10 @@
 #define PAGES(h)	(((h) == 0 -> 1 : 0) | ((h) == P1_HOST -> 2 : 0) | ((h) == P2_HOST -> 4 : 0))
 #define ATTS(h)		(((h) == 0 -> 1 : 0) | ((h) == A1_HOST -> 2 : 0))
 #define HOSTS(s)	(((s) & 1 -> 1 : 0) | ((s) & 2 -> BIT(A1_HOST) : 0))
+/* Where the generation of a host is, and whether that is a sum. */
+#define GEN_OF(s, h)	((!SUM && HOSTS(s) == 3) -> (h) : 0)
+#define IS_SUM(s)	(SUM && HOSTS(s) == 3)
+#define A_GEN(k, n)	a_gen[2 * (k) + (n)]
 #define AS(c, m)	((c) * MMS + (m))
 #define OWN_STALE(c, m, g)	(!(GLOBAL & BIT(m)) && a_own[AS(c, m)] != (g))
 
@@ -177,7 +187,7 @@ byte flushed;			/* pages whose flush returned */
 byte last_id;
 
 /* An ASID of a CPU: what is recorded of it, and what the TLB has. */
-byte a_own[CPUS * MMS], a_id[CPUS * MMS], a_sum[CPUS * MMS];
+byte a_own[CPUS * MMS], a_id[CPUS * MMS], a_gen[2 * CPUS * MMS];
 byte a_psc[CPUS * MMS];		/* attachments whose table is cached */
 byte a_tlb[CPUS * MMS];		/* old pages, NP bits an attachment */
 
@@ -197,7 +207,7 @@ c_decl {
 	#define PATHS \
 		X(switch_flush) X(switch_keep) X(switch_own_only) X(switch_host_only) X(shared_bit) \
 		X(unlazy_flush) X(unlazy_own) X(unlazy_keep) X(leave_mm) X(skip_lazy) X(ipi_lazy) \
-		X(ranged) X(ranged_both) X(full) X(full_two_hosts) X(up_to_date) X(trim) X(trim_init) \
+		X(ranged) X(ranged_both) X(ranged_two_hosts) X(full) X(full_two_hosts) X(up_to_date) X(trim) X(trim_init) \
 		X(sync) X(sync_done) X(sync_lazy) X(sync_elsewhere) X(own_flush) X(batch_own) X(batch_host) \
 		X(batch_up_to_date) X(own_elsewhere) X(broadcast) X(broadcast_all) X(global_flush) X(old_set) X(leftover_bit) X(freed_region) X(attach_again)
 	#define X(name) hit_##name,
@@ -272,13 +282,14 @@ inline check(C)
 	fi
 }
 
-/* S2, where one host is all there is: then the sum is its generation. */
+/* S2, but for sums: they do not tell whose steps they are. */
 inline check_record(C, M)
 {
-#if BUG == 0 && A1_HOST == 0 && P1_HOST == 0 && P2_HOST == 0
+#if BUG == 0 && !(SUM && A1_HOST == 1)
 	for (i : 0 .. FLUSHES - 1) {
-		MUST(!new_gen[i] || !(set[M]) || a_id[AS(C, M)] != set_id[M] ||
-		     a_sum[AS(C, M)] < new_gen[i] || !(TLB_PAGES(AS(C, M)) & BIT(i)), "S2")
+		MUST(!new_gen[i] || !(HOSTS(set[M]) & BIT(P_HOST(i))) || a_id[AS(C, M)] != set_id[M] ||
+		     A_GEN(AS(C, M), GEN_OF(set[M], P_HOST(i))) < new_gen[i] ||
+		     !(TLB_PAGES(AS(C, M)) & BIT(i)), "S2")
 	}
 	i = 0
 #else
@@ -318,13 +329,30 @@ inline clear_bits(C, S)
 	if :: HOSTS(S) & 2 -> hmask[1] = hmask[1] & ~BIT(C) :: else fi
 }
 
-/* The generations are read one after the other. */
-inline read_sum(S, R)
+/* The generations are read one after the other: mshare_see(), mshare_next_gen(). */
+inline read_gens(S)
 {
-	d_step { TOUCH(S); R = (HOSTS(S) & 1 -> gen[0] : 0) };
+	d_step { TOUCH(S); g0 = (HOSTS(S) & 1 -> gen[0] : 0) };
 #if A1_HOST == 1
-	d_step { TOUCH(S); R = R + (HOSTS(S) & 2 -> gen[1] : 0) }
+	d_step {
+		TOUCH(S);
+		if
+		:: HOSTS(S) == 3 && !SUM -> g1 = gen[1]
+		:: HOSTS(S) == 3 && SUM -> g0 = g0 + gen[1]
+		:: HOSTS(S) == 2 -> g0 = gen[1]
+		:: else
+		fi
+	}
 #endif
+}
+
+/* That of one host: mshare_gen_now(). */
+inline read_gen(S, H)
+{
+	if
+	:: IS_SUM(S) -> read_gens(S)
+	:: else -> d_step { MUST(!(freed & BIT(H)), "freed host touched"); g0 = gen[H] }
+	fi
 }
 
 /* mshare_catch_up(), as far as the comparison. */
@@ -332,7 +360,7 @@ inline catch_up(C, M)
 {
 	d_step { s = set[M]; id = set_id[M] };
 	put_bits(C, s);
-	read_sum(s, sum)
+	read_gens(s)
 }
 
 /* Hosts of the mm that is left, other than those of the next. */
@@ -370,11 +398,19 @@ inline to_init(C, S)
 	}
 }
 
-#define STALE(c, m, s, id, sum)	((s) && ((BUG != NO_SET_ID && a_id[AS(c, m)] != (id)) || a_sum[AS(c, m)] != (sum)))
+#define OTHER_ID(k, id)	(BUG != NO_SET_ID && a_id[k] != (id))
+#define STALE(c, m, s, id)	((s) && (OTHER_ID(AS(c, m), id) || A_GEN(AS(c, m), 0) != g0 || \
+					 (!SUM && HOSTS(s) == 3 && A_GEN(AS(c, m), 1) != g1)))
 
-inline record(C, M, S, ID, V)
+inline record(C, M, S, ID)
 {
-	if :: S -> a_id[AS(C, M)] = ID; a_sum[AS(C, M)] = V :: else fi
+	if
+	:: S ->
+		a_id[AS(C, M)] = ID;
+		A_GEN(AS(C, M), 0) = g0;
+		if :: !SUM && HOSTS(S) == 3 -> A_GEN(AS(C, M), 1) = g1 :: else fi
+	:: else
+	fi
 }
 
 /* f names a host: __mshare_flush_cpu(). */
@@ -398,40 +434,56 @@ inline handle_host(C, F)
 			:: else ->
 #if BUG == GENS_AFTER_FLUSH
 				d_step { flush_asid(C, m); fill(C) };
-				read_sum(s, sum);
-				d_step { record(C, m, s, id, sum) }
+				read_gens(s);
+				d_step { record(C, m, s, id) }
 #else
-				read_sum(s, sum);
+				read_gen(s, P_HOST(F));
 				d_step {
+					g = GEN_OF(s, P_HOST(F));
 					if
-					:: !STALE(C, m, s, id, sum) -> HIT(up_to_date)
-					:: else ->
+					:: !OTHER_ID(AS(C, m), id) && A_GEN(AS(C, m), g) == g0 -> HIT(up_to_date)
+					:: RANGED && (!IS_SUM(s) || BUG == RANGED_TWO_HOSTS) && !OTHER_ID(AS(C, m), id) &&
+					   (new_gen[F] == g0 || IS_SUM(s)) && A_GEN(AS(C, m), g) != g0 &&
+					   (A_GEN(AS(C, m), g) == g0 - 1 || BUG == RANGED_WHEN_BEHIND) ->
+						k = BIT(F) & PAGES(0) & (s & 1 -> 7 : 0);
+						k = k | ((BIT(F) & PAGES(A1_HOST) & (s & 2 -> 7 : 0)) << NP);
 						if
-						:: RANGED && (HOSTS(s) != 3 || BUG == RANGED_TWO_HOSTS) &&
-						   (new_gen[F] == sum || HOSTS(s) == 3) && (a_id[AS(C, m)] == id || BUG == NO_SET_ID) &&
-						   (a_sum[AS(C, m)] == sum - 1 || BUG == RANGED_WHEN_BEHIND) ->
-							k = BIT(F) & PAGES(0) & (s & 1 -> 7 : 0);
-							k = k | ((BIT(F) & PAGES(A1_HOST) & (s & 2 -> 7 : 0)) << NP);
-							if
-							:: BUG == HOST_ADDRESS -> k = 0
-							:: BUG == FIRST_ATTACHMENT_ONLY -> k = k & 7
-							:: else
-							fi;
-							a_tlb[AS(C, m)] = a_tlb[AS(C, m)] & ~k;
-							/* INVLPG takes all of these of the PCID. */
-							a_psc[AS(C, m)] = 0;
-							HIT(ranged);
-							HIT_IF(s == 3, ranged_both)
-						:: else ->
-							flush_asid(C, m);
-							HIT(full);
-							HIT_IF(HOSTS(s) == 3, full_two_hosts)
+						:: BUG == HOST_ADDRESS -> k = 0
+						:: BUG == FIRST_ATTACHMENT_ONLY -> k = k & 7
+						:: else
 						fi;
+						a_tlb[AS(C, m)] = a_tlb[AS(C, m)] & ~k;
+						/* INVLPG takes all of these of the PCID. */
+						a_psc[AS(C, m)] = 0;
+						HIT(ranged);
+						HIT_IF(s == 3, ranged_both);
+						HIT_IF(HOSTS(s) == 3, ranged_two_hosts);
 						fill(C);
-						record(C, m, s, id, sum);
+						A_GEN(AS(C, m), g) = g0;
+						if
+						:: BUG == RANGED_IS_FOR_ALL && HOSTS(s) == 3 -> A_GEN(AS(C, m), 1 - g) = gen[1 - g]
+						:: else
+						fi;
 						check_record(C, m)
-					fi
-				}
+					:: else -> nx = 1
+					fi;
+					g = 0
+				};
+				if
+				:: nx ->
+					/* everything, and so for all hosts */
+					read_gens(s);
+					d_step {
+						flush_asid(C, m);
+						HIT(full);
+						HIT_IF(HOSTS(s) == 3, full_two_hosts);
+						fill(C);
+						record(C, m, s, id);
+						check_record(C, m);
+						nx = 0
+					}
+				:: else
+				fi
 #endif
 			fi
 		fi
@@ -451,10 +503,10 @@ inline handle_sync(C)
 			catch_up(C, m);
 			d_step {
 				if
-				:: STALE(C, m, s, id, sum) ->
+				:: STALE(C, m, s, id) ->
 					HIT(sync);
 					if :: BUG != SYNC_NO_FLUSH -> flush_asid(C, m); fill(C) :: else fi;
-					record(C, m, s, id, sum);
+					record(C, m, s, id);
 					check_record(C, m)
 				:: else -> HIT(sync_done)
 				fi
@@ -504,9 +556,9 @@ inline handle_all(C)
 				:: OWN_STALE(C, m, g) ->
 					flush_asid(C, m); fill(C); a_own[AS(C, m)] = g;
 					HIT(batch_own)
-				:: !OWN_STALE(C, m, g) && BUG != BATCH_IGNORES_HOSTS && STALE(C, m, s, id, sum) ->
+				:: !OWN_STALE(C, m, g) && BUG != BATCH_IGNORES_HOSTS && STALE(C, m, s, id) ->
 					flush_asid(C, m); fill(C);
-					record(C, m, s, id, sum);
+					record(C, m, s, id);
 					check_record(C, m);
 					HIT(batch_host)
 				:: else -> HIT(batch_up_to_date)
@@ -526,7 +578,7 @@ inline handle_all(C)
 
 proctype cpu(byte c)
 {
-	byte m, nx, g, id, s, sum;
+	byte m, nx, g, id, s, g0, g1;
 
 end:	do
 	/* IRQs are on. */
@@ -548,7 +600,7 @@ end:	do
 			check(c);
 			/* at last, so that who waits sees what was done */
 			sent[c] = sent[c] & ~nx;
-			m = 0; g = 0; id = 0; s = 0; sum = 0; nx = 0
+			m = 0; g = 0; id = 0; s = 0; g0 = 0; g1 = 0; nx = 0
 		}
 
 	:: d_step { loaded[c] != INIT && !lazy[c] && MAY(c) -> SPEND(c); lazy[c] = true }
@@ -571,17 +623,17 @@ end:	do
 				flush_asid(c, m); fill(c);
 				a_own[AS(c, m)] = g;
 				HIT(unlazy_own)
-			:: !OWN_STALE(c, m, g) && BUG != UNLAZY_NO_COMPARE && STALE(c, m, s, id, sum) ->
+			:: !OWN_STALE(c, m, g) && BUG != UNLAZY_NO_COMPARE && STALE(c, m, s, id) ->
 				HIT_IF(GLOBAL & BIT(m), global_flush);
 				flush_asid(c, m); fill(c);
-				record(c, m, s, id, sum);
+				record(c, m, s, id);
 				check_record(c, m);
 				HIT(unlazy_flush)
 			:: else -> HIT(unlazy_keep)
 			fi;
 			irqs_off[c] = false;
 			check(c);
-			m = 0; g = 0; id = 0; s = 0; sum = 0
+			m = 0; g = 0; id = 0; s = 0; g0 = 0; g1 = 0
 		}
 
 	:: atomic {
@@ -619,11 +671,11 @@ end:	do
 			d_step { s = set[nx]; id = set_id[nx] }
 		};
 #if BUG == GENS_BEFORE_BIT
-		read_sum(s, sum);
+		read_gens(s);
 		put_bits(c, s);
 #else
 		put_bits(c, s);
-		read_sum(s, sum);
+		read_gens(s);
 #endif
 #if BUG == CLEAR_AFTER_SET
 		if
@@ -637,20 +689,20 @@ end:	do
 			loaded[c] = nx;
 			switching[c] = false;
 			if
-			:: OWN_STALE(c, nx, g) || (BUG != ASID_NO_COMPARE && STALE(c, nx, s, id, sum)) ->
+			:: OWN_STALE(c, nx, g) || (BUG != ASID_NO_COMPARE && STALE(c, nx, s, id)) ->
 				HIT(switch_flush);
-				HIT_IF(s && OWN_STALE(c, nx, g) && !STALE(c, nx, s, id, sum), switch_own_only);
+				HIT_IF(s && OWN_STALE(c, nx, g) && !STALE(c, nx, s, id), switch_own_only);
 				HIT_IF(!OWN_STALE(c, nx, g), switch_host_only);
 				flush_asid(c, nx);
 				a_own[AS(c, nx)] = g;
-				record(c, nx, s, id, sum)
+				record(c, nx, s, id)
 			:: else -> HIT(switch_keep)
 			fi;
 			fill(c);
 			check_record(c, nx);
 			irqs_off[c] = false;
 			check(c);
-			m = 0; g = 0; id = 0; s = 0; sum = 0; nx = 0
+			m = 0; g = 0; id = 0; s = 0; g0 = 0; g1 = 0; nx = 0
 		}
 	od
 }

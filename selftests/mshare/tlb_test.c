@@ -475,31 +475,50 @@ static long pages_flushed(int fd, char *addr, int pages)
 	return flushed;
 }
 
+/* From now on the flushes of this process are recorded; false if there is no place for that. */
+static bool record_flushes(struct __test_metadata *_metadata)
+{
+	char filter[32];
+
+	/* Names of tasks would patch the scheduler: see the end of vm/run. */
+	write_text("/sys/kernel/tracing/options/record-cmd", "0");
+	if (mkdir(FLUSHES, 0700) && errno != EEXIST)
+		return false;
+	snprintf(filter, sizeof(filter), "common_pid == %d", getpid());
+	ASSERT_TRUE(write_text(FLUSHES "events/tlb/tlb_flush/filter", filter));
+	ASSERT_TRUE(write_text(FLUSHES "events/mshare/mshare_flush/filter", filter));
+	ASSERT_TRUE(write_text(FLUSHES "events/tlb/tlb_flush/enable", "1"));
+	ASSERT_TRUE(write_text(FLUSHES "events/mshare/mshare_flush/enable", "1"));
+	return true;
+}
+
+/* A region that is attached and whose first page table stays. */
+static char *attach_new(struct __test_metadata *_metadata, int *fd)
+{
+	char *addr;
+
+	*fd = region(GIB);
+	ASSERT_LE(0, *fd);
+	ASSERT_EQ(MIB, map_anon(*fd, MIB, PAGE, RW));
+	addr = mshare_attach(*fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, addr);
+	addr[MIB] = 1;
+	return addr;
+}
+
 /*
  * Who attaches a region often makes each flush longer for those who change it, which
  * has an end.
  */
 TEST(a_range_in_many_attachments_is_flushed_as_a_whole)
 {
-	int fd = region(GIB);
-	char *addr, filter[32];
+	char *addr;
+	int fd;
 
-	ASSERT_LE(0, fd);
-	/* The page table stays. */
-	ASSERT_EQ(MIB, map_anon(fd, MIB, PAGE, RW));
-	addr = mshare_attach(fd, NULL, 0);
-	ASSERT_NE(MAP_FAILED, addr);
-	addr[MIB] = 1;
+	addr = attach_new(_metadata, &fd);
 	ASSERT_TRUE(pin(0));
-	/* Names of tasks would patch the scheduler: see the end of vm/run. */
-	write_text("/sys/kernel/tracing/options/record-cmd", "0");
-	if (mkdir(FLUSHES, 0700) && errno != EEXIST)
+	if (!record_flushes(_metadata))
 		SKIP(return, "no " FLUSHES ": %m");
-	snprintf(filter, sizeof(filter), "common_pid == %d", getpid());
-	ASSERT_TRUE(write_text(FLUSHES "events/tlb/tlb_flush/filter", filter));
-	ASSERT_TRUE(write_text(FLUSHES "events/mshare/mshare_flush/filter", filter));
-	ASSERT_TRUE(write_text(FLUSHES "events/tlb/tlb_flush/enable", "1"));
-	ASSERT_TRUE(write_text(FLUSHES "events/mshare/mshare_flush/enable", "1"));
 	EXPECT_EQ(16, pages_flushed(fd, addr, 16));
 	EXPECT_EQ(33, pages_flushed(fd, addr, 33));
 	ASSERT_NE(MAP_FAILED, mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY));
@@ -509,6 +528,95 @@ TEST(a_range_in_many_attachments_is_flushed_as_a_whole)
 	EXPECT_EQ(-1, pages_flushed(fd, addr, 16));
 	ASSERT_TRUE(write_text(FLUSHES "events/enable", "0"));
 	EXPECT_OK(rmdir(FLUSHES));
+}
+
+/* Regions that a process may have before some of them are flushed as a whole. */
+#define FOLLOWED	16
+
+/*
+ * Other regions, and their attachments, make no range longer: up to FOLLOWED of them.
+ * Of more, all but FOLLOWED - 1 are flushed as a whole.
+ */
+TEST(a_range_in_one_of_many_regions_is_flushed_as_a_range)
+{
+	int fd[FOLLOWED + 2], i, n, whole;
+	char *addr[FOLLOWED + 2];
+
+	ASSERT_TRUE(pin(0));
+	if (!record_flushes(_metadata))
+		SKIP(return, "no " FLUSHES ": %m");
+	for (n = 0; n < FOLLOWED + 2;) {
+		addr[n] = attach_new(_metadata, &fd[n]);
+		/* Some are there twice. */
+		if (n % 8 == 3)
+			ASSERT_NE(MAP_FAILED, mshare_attach(fd[n], NULL, MSHARE_ATTACH_RDONLY));
+		n++;
+		if (n & (n - 1) && n <= FOLLOWED)
+			continue;
+		for (i = 0, whole = 0; i < n; i++) {
+			long flushed = pages_flushed(fd[i], addr[i], 4);
+
+			if (flushed == -1)
+				whole++;
+			else
+				EXPECT_EQ(i % 8 == 3 ? 8 : 4, flushed);
+		}
+		EXPECT_EQ(n > FOLLOWED ? n - FOLLOWED + 1 : 0, whole);
+	}
+	ASSERT_TRUE(write_text(FLUSHES "events/enable", "0"));
+	EXPECT_OK(rmdir(FLUSHES));
+}
+
+/*
+ * As many regions as an ASID follows, and more: what is unmapped in each of them is gone on
+ * the other CPU, whichever came last.
+ */
+TEST(pages_of_many_regions_are_flushed)
+{
+	struct control *ctl = control();
+	int fd[FOLLOWED + 2], i;
+	pid_t pid;
+
+	NEED_CPUS(2);
+	for (i = 0; i < FOLLOWED + 2; i++) {
+		fd[i] = region(GIB);
+		ASSERT_LE(0, fd[i]);
+		ASSERT_EQ(i * PAGE, map_anon(fd[i], i * PAGE, 2 * PAGE, RW));
+	}
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		volatile char *at[FOLLOWED + 2];
+
+		CHILD_CHECK(pin(1));
+		alarm(280);
+		for (i = 0; i < FOLLOWED + 2; i++) {
+			at[i] = mshare_attach(fd[i], NULL, 0);
+			CHILD_CHECK(at[i] != MAP_FAILED);
+			at[i] += i * PAGE;
+			at[i][0] = 1;
+			at[i][PAGE] = 1;
+		}
+		CHILD_CHECK(try_load(at[0]) == FAULT_NONE);
+		for (i = 0; i < FOLLOWED + 2; i++)
+			ctl->value += at[i][0];
+		ctl->ready = 1;
+		while (!ctl->go)
+			;
+		for (i = 0; i < FOLLOWED + 2; i++)
+			if (try_load(at[i]) != FAULT_MAPERR)
+				ctl->stale++;
+		_exit(0);
+	}
+	ASSERT_TRUE(pin(0));
+	ASSERT_TRUE(await(&ctl->ready));
+	for (i = 0; i < FOLLOWED + 2; i++)
+		ASSERT_OK(mshare_unmap(fd[i], i * PAGE, PAGE, 0));
+	ctl->go = 1;
+	EXPECT_EQ(0, wait_for(pid));
+	EXPECT_EQ(FOLLOWED + 2, ctl->value);
+	EXPECT_EQ(0, ctl->stale);
+	munmap(ctl, PAGE);
 }
 
 TEST(guests_on_several_cpus_lose_it_together)

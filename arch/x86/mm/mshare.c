@@ -8,10 +8,11 @@
  * S1  A CPU that has a guest loaded, lazy or not, whose link may be set is in
  *     mm_cpumask(host).  The mask may hold more; only the CPU itself takes
  *     itself out, with IRQs off.
- * S2  mshare_seen of an ASID = {id, gen}: it holds nothing from the tables of the
- *     set with that id older than the state at the sum gen of its hosts'
- *     context.tlb_gen.  The sum is read before the flush that makes it true.
- *     It never comes back to a value, as each of its parts only grows.
+ * S2  mshare_seen of an ASID = {id, gen[]}: it holds nothing from the tables of a
+ *     host of the set with that id older than the state at the gen of the host's
+ *     context.tlb_gen.  That is read before the flush that makes it true.  The last
+ *     gen may be the sum of several hosts.  It never comes back to a value, as each
+ *     of its parts only grows.
  * S3  A set is published before the first link of what it names is set, and
  *     withdrawn after the flush that follows when the last one was cleared.
  * S4  A link is set only after arch_mshare_publish() has returned.
@@ -73,25 +74,16 @@ static struct mshare_set *mshare_set_of(struct mm_struct *mm)
 	return rcu_dereference_check(mm->context.mshare, irqs_disabled());
 }
 
-static bool mshare_set_has(const struct mshare_set *set, const struct mm_struct *host)
+/* The first attachment of @host. */
+static const struct mshare_attachment *mshare_set_find(const struct mshare_set *set,
+						       const struct mm_struct *host)
 {
 	unsigned int i;
 
 	for (i = 0; set && i < set->nr; i++)
 		if (set->at[i].host == host)
-			return true;
-	return false;
-}
-
-static u64 mshare_set_gen(const struct mshare_set *set)
-{
-	unsigned int i;
-	u64 gen = 0;
-
-	for (i = 0; i < set->nr; i++)
-		if (set->at[i].first)
-			gen += atomic64_read(&set->at[i].host->context.tlb_gen);
-	return gen;
+			return &set->at[i];
+	return NULL;
 }
 
 /* Is any link of @at set?  IRQs are off, as for gup_fast: the tables stay. */
@@ -165,11 +157,9 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
  */
 bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 {
-	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[mshare_seen_slot(asid)]);
 	struct mshare_set *set = mshare_set_of(mm);
 	unsigned int i, cpu = smp_processor_id();
 	struct cpumask *mask;
-	u64 gen;
 
 	if (!set)
 		return false;
@@ -178,13 +168,7 @@ bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 		if (set->at[i].first && !cpumask_test_cpu(cpu, mask))
 			cpumask_set_cpu(cpu, mask);
 	}
-	gen = mshare_set_gen(set);
-	VM_WARN_ON_ONCE(seen->id == set->id && seen->gen > gen);
-	if (mshare_flush_needed(seen, set, gen, TLB_GENERATION_INVALID) == MSHARE_FLUSH_NONE)
-		return false;
-	seen->id = set->id;
-	seen->gen = gen;
-	return true;
+	return mshare_see(this_cpu_ptr(&mshare_seen[mshare_seen_slot(asid)]), set);
 }
 
 /* Calls __mshare_NAME() and keeps the registers that it may change, but for RAX. */
@@ -209,16 +193,14 @@ bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 MSHARE_THUNK(switch_out);
 MSHARE_THUNK(catch_up);
 
-/* Flushes the range that @f gives in the host's addresses, wherever it is attached. */
+/* Flushes the range that @f gives in the host's addresses, wherever that is attached. */
 static unsigned long mshare_flush_range(const struct mshare_set *set,
+					const struct mshare_attachment *at,
 					const struct flush_tlb_info *f)
 {
 	unsigned long addr, nr = 0;
-	unsigned int i;
 
-	for (i = 0; i < set->nr; i++) {
-		const struct mshare_attachment *at = &set->at[i];
-
+	for (; at < set->at + set->nr && at->host == f->mm; at++) {
 		/*
 		 * The region may have grown since: what is past the end here
 		 * belongs to others, or is not even canonical, which INVPCID
@@ -236,12 +218,29 @@ static unsigned long mshare_flush_range(const struct mshare_set *set,
  * The generation that the range of @f belongs to, if the range is worth it: it is
  * flushed once for each attachment, and the limit is for all of them.
  */
-static u64 mshare_range_gen(const struct mshare_set *set, const struct flush_tlb_info *f)
+static u64 mshare_range_gen(const struct mshare_set *set, const struct mshare_attachment *at,
+			    const struct flush_tlb_info *f)
 {
-	if (f->end == TLB_FLUSH_ALL || f->start < MSHARE_HOST_START ||
-	    ((f->end - f->start) >> f->stride_shift) * set->nr > tlb_single_page_flush_ceiling)
+	unsigned int nr = 0;
+
+	if (f->end == TLB_FLUSH_ALL || f->start < MSHARE_HOST_START)
+		return TLB_GENERATION_INVALID;
+	for (; at < set->at + set->nr && at->host == f->mm; at++)
+		nr++;
+	if (((f->end - f->start) >> f->stride_shift) * nr > tlb_single_page_flush_ceiling)
 		return TLB_GENERATION_INVALID;
 	return f->new_tlb_gen;
+}
+
+/* The generation that @at has in @set. */
+static u64 mshare_gen_now(const struct mshare_set *set, const struct mshare_attachment *at)
+{
+	unsigned int i = at - set->at;
+
+	/* Where hosts share one, @at may not be the first. */
+	while (i && set->at[i - 1].gen == at->gen)
+		i--;
+	return mshare_next_gen(set, &i);
 }
 
 /**
@@ -257,14 +256,15 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 	bool local = smp_processor_id() == f->initiating_cpu;
 	struct mshare_seen *seen = this_cpu_ptr(&mshare_seen[mshare_seen_slot(asid)]);
 	struct mshare_set *set = mshare_set_of(guest);
+	const struct mshare_attachment *at = mshare_set_find(set, f->mm);
 	unsigned long nr = 0;
-	u64 gen;
+	u64 now;
 
 	if (!local) {
 		mshare_count_flush_irq();
 		count_vm_tlb_event(NR_TLB_REMOTE_FLUSH_RECEIVED);
 	}
-	if (!mshare_set_has(set, f->mm)) {
+	if (!at) {
 		/* Detached, or switched away from, since the mask was read. */
 		cpumask_clear_cpu(smp_processor_id(), mm_cpumask(f->mm));
 		return;
@@ -276,25 +276,26 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 	}
 	mshare_assert_mask(guest, set);
 
-	gen = mshare_set_gen(set);
-	switch (mshare_flush_needed(seen, set, gen, mshare_range_gen(set, f))) {
+	now = mshare_gen_now(set, at);
+	switch (mshare_flush_needed(seen, set, at->gen, now, mshare_range_gen(set, at, f))) {
 	case MSHARE_FLUSH_NONE:
 		/* The flush of somebody else has done it all. */
 		break;
 	case MSHARE_FLUSH_RANGE:
-		nr = mshare_flush_range(set, f);
+		seen->gen[at->gen] = now;
+		nr = mshare_flush_range(set, at, f);
 		if (local)
 			count_vm_tlb_events(NR_TLB_LOCAL_FLUSH_ONE, nr);
 		break;
 	case MSHARE_FLUSH_ALL:
+		/* That is for all hosts, and the guest's own as well. */
+		mshare_see(seen, set);
 		nr = TLB_FLUSH_ALL;
 		flush_tlb_local();
 		if (local)
 			count_vm_tlb_event(NR_TLB_LOCAL_FLUSH_ALL);
 		break;
 	}
-	seen->id = set->id;
-	seen->gen = gen;
 	trace_tlb_flush(local ? TLB_LOCAL_MM_SHOOTDOWN : TLB_REMOTE_SHOOTDOWN, nr);
 }
 
@@ -452,7 +453,7 @@ bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host)
 	bool found;
 
 	rcu_read_lock();
-	found = mshare_set_has(rcu_dereference(guest->context.mshare), host);
+	found = mshare_set_find(rcu_dereference(guest->context.mshare), host);
 	rcu_read_unlock();
 	return found;
 }

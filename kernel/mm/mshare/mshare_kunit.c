@@ -14,31 +14,40 @@
 
 struct flush_case {
 	const char *name;
-	struct mshare_seen seen;
 	unsigned int hosts;
-	u64 gen;
+	unsigned int host;
+	u64 id;
+	u64 seen;
+	u64 now;
 	u64 range_gen;
 	enum mshare_flush want;
 };
 
+#define MANY	(MSHARE_SEEN_GENS + 1)
+#define LAST	(MSHARE_SEEN_GENS - 1)
+
 /* The set always has the id 7. */
 static const struct flush_case flush_cases[] = {
-	{ "nothing seen yet", { 0, 0 }, 1, 0, 0, MSHARE_FLUSH_ALL },
-	{ "nothing seen yet, a range", { 0, 0 }, 1, 1, 1, MSHARE_FLUSH_ALL },
-	{ "another set at the same sum", { 6, 9 }, 1, 9, 0, MSHARE_FLUSH_ALL },
-	{ "another set one step behind, a range", { 6, 8 }, 1, 9, 9, MSHARE_FLUSH_ALL },
-	{ "up to date", { 7, 9 }, 1, 9, 0, MSHARE_FLUSH_NONE },
-	{ "up to date before the first flush", { 7, 0 }, 1, 0, 0, MSHARE_FLUSH_NONE },
-	{ "up to date, a range that came late", { 7, 9 }, 1, 9, 8, MSHARE_FLUSH_NONE },
-	{ "up to date, two hosts", { 7, 9 }, 2, 9, 4, MSHARE_FLUSH_NONE },
-	{ "one step behind, all", { 7, 8 }, 1, 9, 0, MSHARE_FLUSH_ALL },
-	{ "one step behind, its range", { 7, 8 }, 1, 9, 9, MSHARE_FLUSH_RANGE },
-	{ "the first range", { 7, 0 }, 1, 1, 1, MSHARE_FLUSH_RANGE },
-	{ "one step behind, an older range", { 7, 8 }, 1, 9, 8, MSHARE_FLUSH_ALL },
-	{ "two steps behind, the last range", { 7, 7 }, 1, 9, 9, MSHARE_FLUSH_ALL },
-	{ "two steps behind, the first range", { 7, 7 }, 1, 9, 8, MSHARE_FLUSH_ALL },
-	{ "two hosts, one step behind, a range", { 7, 8 }, 2, 9, 9, MSHARE_FLUSH_ALL },
-	{ "two hosts, a range of one that has done less", { 7, 8 }, 2, 9, 3, MSHARE_FLUSH_ALL },
+	{ "nothing seen yet", 1, 0, 0, 0, 0, 0, MSHARE_FLUSH_ALL },
+	{ "nothing seen yet, a range", 1, 0, 0, 0, 1, 1, MSHARE_FLUSH_ALL },
+	{ "another set at the same generation", 1, 0, 6, 9, 9, 0, MSHARE_FLUSH_ALL },
+	{ "another set one step behind, a range", 1, 0, 6, 8, 9, 9, MSHARE_FLUSH_ALL },
+	{ "up to date", 1, 0, 7, 9, 9, 0, MSHARE_FLUSH_NONE },
+	{ "up to date before the first flush", 1, 0, 7, 0, 0, 0, MSHARE_FLUSH_NONE },
+	{ "up to date, a range that came late", 1, 0, 7, 9, 9, 8, MSHARE_FLUSH_NONE },
+	{ "up to date, many hosts", MANY, LAST, 7, 9, 9, 4, MSHARE_FLUSH_NONE },
+	{ "one step behind, all", 1, 0, 7, 8, 9, 0, MSHARE_FLUSH_ALL },
+	{ "one step behind, its range", 1, 0, 7, 8, 9, 9, MSHARE_FLUSH_RANGE },
+	{ "the first range", 1, 0, 7, 0, 1, 1, MSHARE_FLUSH_RANGE },
+	{ "one step behind, an older range", 1, 0, 7, 8, 9, 8, MSHARE_FLUSH_ALL },
+	{ "two steps behind, the last range", 1, 0, 7, 7, 9, 9, MSHARE_FLUSH_ALL },
+	{ "two steps behind, the first range", 1, 0, 7, 7, 9, 8, MSHARE_FLUSH_ALL },
+	{ "two hosts, one step behind, a range", 2, 1, 7, 8, 9, 9, MSHARE_FLUSH_RANGE },
+	{ "two hosts, two steps behind, a range", 2, 0, 7, 7, 9, 9, MSHARE_FLUSH_ALL },
+	{ "the last host, one step behind, a range", MSHARE_SEEN_GENS, LAST, 7, 8, 9, 9,
+	  MSHARE_FLUSH_RANGE },
+	{ "many hosts, a range of one", MANY, LAST - 1, 7, 8, 9, 9, MSHARE_FLUSH_RANGE },
+	{ "many hosts, a range of one in a sum", MANY, LAST, 7, 8, 9, 9, MSHARE_FLUSH_ALL },
 };
 
 static void flush_case_name(const struct flush_case *c, char *name)
@@ -52,9 +61,11 @@ static void flush_needed(struct kunit *test)
 {
 	const struct flush_case *c = test->param_value;
 	const struct mshare_set set = { .id = 7, .hosts = c->hosts };
+	struct mshare_seen seen = { .id = c->id };
 
+	seen.gen[c->host] = c->seen;
 	KUNIT_EXPECT_EQ(test, c->want,
-			mshare_flush_needed(&c->seen, &set, c->gen, c->range_gen));
+			mshare_flush_needed(&seen, &set, c->host, c->now, c->range_gen));
 }
 
 /* An ASID that follows some of the flushes must never be called up to date early. */
@@ -65,7 +76,7 @@ static void flush_sequences(struct kunit *test)
 	/* Each bit of order: is the IPI of that step late, or does it come? */
 	for (order = 0; order < 1 << 6; order++) {
 		const struct mshare_set set = { .id = 7, .hosts = 1 };
-		struct mshare_seen seen = { .id = 7, .gen = 0 };
+		struct mshare_seen seen = { .id = 7 };
 		u64 flushed = 0;
 
 		for (step = 0; step < 6; step++) {
@@ -73,7 +84,7 @@ static void flush_sequences(struct kunit *test)
 
 			if (order & 1 << step)
 				continue;
-			switch (mshare_flush_needed(&seen, &set, gen, gen)) {
+			switch (mshare_flush_needed(&seen, &set, 0, gen, gen)) {
 			case MSHARE_FLUSH_NONE:
 				break;
 			case MSHARE_FLUSH_RANGE:
@@ -86,7 +97,7 @@ static void flush_sequences(struct kunit *test)
 				break;
 			}
 			KUNIT_EXPECT_EQ(test, flushed, gen);
-			seen.gen = gen;
+			seen.gen[0] = gen;
 		}
 	}
 }
@@ -117,7 +128,7 @@ static struct mshare_set *set_with(struct kunit *test, const struct mshare_set *
 	return set;
 }
 
-/* Neighbours, in order, the first of each marked, and counted. */
+/* Neighbours, in order, the first of each marked, numbered and counted. */
 static void expect_in_order(struct kunit *test, const struct mshare_set *set)
 {
 	unsigned int i, hosts = 0;
@@ -129,6 +140,7 @@ static void expect_in_order(struct kunit *test, const struct mshare_set *set)
 		KUNIT_EXPECT_TRUE(test, !i || at[-1].host <= at->host);
 		KUNIT_EXPECT_EQ(test, first, at->first);
 		hosts += first;
+		KUNIT_EXPECT_EQ(test, min(hosts, MSHARE_SEEN_GENS) - 1, at->gen);
 	}
 	KUNIT_EXPECT_EQ(test, hosts, set->hosts);
 }
@@ -160,6 +172,52 @@ static void sets_are_in_order(struct kunit *test)
 		for (j = 0; j < less->nr; j++)
 			KUNIT_EXPECT_EQ(test, set->at[j + (j >= i)].start, less->at[j].start);
 	}
+}
+
+/* A step of any host is noticed, once, whatever other hosts have done. */
+static void each_host_is_followed(struct kunit *test)
+{
+	const unsigned int hosts = MSHARE_SEEN_GENS + 2;
+	struct mshare_seen *seen = kunit_kzalloc(test, sizeof(*seen), GFP_KERNEL);
+	struct mshare_set *set = new_set(test, 2 * hosts);
+	unsigned int i, j, k, sum;
+
+	KUNIT_ASSERT_NOT_NULL(test, seen);
+	for (i = 0; i < hosts; i++) {
+		struct mshare_attachment at = {
+			.host = kunit_kzalloc(test, sizeof(*at.host), GFP_KERNEL),
+		};
+		struct mshare_set *more = new_set(test, 2 * hosts);
+
+		KUNIT_ASSERT_NOT_NULL(test, at.host);
+		atomic64_set(&at.host->context.tlb_gen, 10 * (i + 1));
+		mshare_set_fill(more, set, &at, set->nr);
+		set = new_set(test, 2 * hosts);
+		at.start = P4D_SIZE;
+		mshare_set_fill(set, more, &at, more->nr);
+	}
+	set->id = 7;
+	KUNIT_ASSERT_EQ(test, hosts, set->hosts);
+
+	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set));
+	KUNIT_EXPECT_EQ(test, 7, seen->id);
+	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set));
+	for (i = 0; i < set->nr; i++) {
+		atomic64_inc(&set->at[i].host->context.tlb_gen);
+		for (j = 0, sum = 0; j < set->nr; j++) {
+			/* The first with this generation, whichever that is. */
+			k = j;
+			if (!j || set->at[j - 1].gen != set->at[j].gen)
+				sum += mshare_next_gen(set, &k) != seen->gen[set->at[j].gen];
+		}
+		KUNIT_EXPECT_EQ(test, 1, sum);
+		KUNIT_EXPECT_TRUE(test, mshare_see(seen, set));
+		KUNIT_EXPECT_FALSE(test, mshare_see(seen, set));
+	}
+	/* The same generations, and another set. */
+	set->id = 8;
+	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set));
+	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set));
 }
 
 /* The hosts in the bits of HOSTS, attached once and twice in turn. */
@@ -258,6 +316,7 @@ static struct kunit_case mshare_cases[] = {
 	KUNIT_CASE_PARAM(flush_needed, flush_gen_params),
 	KUNIT_CASE(flush_sequences),
 	KUNIT_CASE(sets_are_in_order),
+	KUNIT_CASE(each_host_is_followed),
 	KUNIT_CASE(hosts_that_are_left),
 	KUNIT_CASE(slots_of_a_size),
 	KUNIT_CASE(slots_of_asids),

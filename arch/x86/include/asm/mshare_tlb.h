@@ -11,12 +11,17 @@
 
 #ifdef CONFIG_MSHARE
 
+/* Hosts of a set that an ASID follows one by one. */
+#define MSHARE_SEEN_GENS	16
+
 /**
  * struct mshare_attachment - A region in a guest.
  * @host: The region's mm.
  * @start: Where it is in the guest; in @host that is %MSHARE_HOST_START.
  * @end: Its end there.
  * @vma: Its VMA, for faults of the guest.
+ * @gen: Where &struct mshare_seen has the generation of @host: hosts have numbers
+ *	in their order, and those from %MSHARE_SEEN_GENS - 1 on share the last.
  * @first: The first one of @host in its set: what is per host is done for this.
  */
 struct mshare_attachment {
@@ -24,6 +29,7 @@ struct mshare_attachment {
 	unsigned long start;
 	unsigned long end;
 	struct vm_area_struct *vma;
+	unsigned int gen;
 	bool first;
 };
 
@@ -52,13 +58,13 @@ struct mshare_set {
 /**
  * struct mshare_seen - Up to where an ASID has followed the flushes of hosts.
  * @id: The set it used.
- * @gen: Sum of the hosts' generations.
+ * @gen: The hosts' generations; in the last, the sum of all that share it.
  *
  * The ASID holds nothing that is older than the hosts' tables at @gen.
  */
 struct mshare_seen {
 	u64 id;
-	u64 gen;
+	u64 gen[MSHARE_SEEN_GENS];
 };
 
 /**
@@ -73,29 +79,80 @@ enum mshare_flush {
 	MSHARE_FLUSH_ALL,
 };
 
+/* Do several hosts of @set share the generation at @gen? */
+static inline bool mshare_gen_is_sum(const struct mshare_set *set, unsigned int gen)
+{
+	return gen == MSHARE_SEEN_GENS - 1 && set->hosts > MSHARE_SEEN_GENS;
+}
+
 /**
- * mshare_flush_needed - Decide what an ASID must flush.
+ * mshare_next_gen - Read one of the generations of a set.
+ * @set: The set.
+ * @i: The first attachment with this generation; then the first with another.
+ *
+ * Return: The generation; the sum, if several hosts share it.
+ */
+static inline u64 mshare_next_gen(const struct mshare_set *set, unsigned int *i)
+{
+	const unsigned int gen = set->at[*i].gen;
+	u64 sum = 0;
+
+	do {
+		if (set->at[*i].first)
+			sum += atomic64_read(&set->at[*i].host->context.tlb_gen);
+	} while (++*i < set->nr && set->at[*i].gen == gen);
+	return sum;
+}
+
+/**
+ * mshare_see - Record that an ASID is as new as the hosts of a set are now.
+ * @seen: How far it is.
+ * @set: The set.
+ *
+ * Return: true if it was not, so that the caller must flush all of it.
+ */
+static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set *set)
+{
+	const bool same = seen->id == set->id;
+	bool stale = !same;
+	unsigned int i = 0;
+
+	while (i < set->nr) {
+		u64 *old = &seen->gen[set->at[i].gen];
+		u64 new = mshare_next_gen(set, &i);
+
+		VM_WARN_ON_ONCE(same && *old > new);
+		stale |= *old != new;
+		*old = new;
+	}
+	seen->id = set->id;
+	return stale;
+}
+
+/**
+ * mshare_flush_needed - Decide what an ASID must flush for a change of a host.
  * @seen: How far it is.
  * @set: What the loaded guest is attached to.
- * @gen: Sum of the generations of the hosts in @set.
- * @range_gen: The generation of one of them that the range at hand belongs to,
- *	or %TLB_GENERATION_INVALID if all is to be flushed.
+ * @gen: Where the host's generation is.
+ * @now: That generation.
+ * @range_gen: The generation that the range at hand belongs to, or
+ *	%TLB_GENERATION_INVALID if all is to be flushed.
  *
- * A sum over several hosts does not say whose step is missing, so a range will
- * do only if there is one host and this is its only missing step.
+ * The changes of other hosts come with flushes of their own.  A range will do only
+ * if this is the one missing step, and a sum does not say whose step is missing.
  *
  * Return: What to flush.
  */
 static inline enum mshare_flush mshare_flush_needed(const struct mshare_seen *seen,
 						    const struct mshare_set *set,
-						    u64 gen, u64 range_gen)
+						    unsigned int gen, u64 now, u64 range_gen)
 {
 	if (seen->id != set->id)
 		return MSHARE_FLUSH_ALL;
-	if (seen->gen == gen)
+	if (seen->gen[gen] == now)
 		return MSHARE_FLUSH_NONE;
-	if (range_gen != TLB_GENERATION_INVALID && set->hosts == 1 &&
-	    range_gen == gen && seen->gen + 1 == gen)
+	if (range_gen != TLB_GENERATION_INVALID && !mshare_gen_is_sum(set, gen) &&
+	    range_gen == now && seen->gen[gen] + 1 == now)
 		return MSHARE_FLUSH_RANGE;
 	return MSHARE_FLUSH_ALL;
 }
@@ -110,6 +167,7 @@ static inline void mshare_set_add(struct mshare_set *set, const struct mshare_at
 	*new = *at;
 	new->first = first;
 	set->hosts += first;
+	new->gen = min(set->hosts, MSHARE_SEEN_GENS) - 1;
 }
 
 /**

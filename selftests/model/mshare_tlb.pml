@@ -44,9 +44,9 @@
 
 /* Deliberate errors.  Each: what is wrong, and the code that has it right. */
 /* switch_mm_irqs_off() does not put the CPU into the masks of the hosts. */
-#define HOST_MASK_EMPTY		1	/* __mshare_catch_up() */
+#define HOST_MASK_EMPTY		1	/* mshare_see() */
 /* It reads the hosts' generations before it is in their masks. */
-#define GENS_BEFORE_BIT		2	/* order in switch_mm_irqs_off() */
+#define GENS_BEFORE_BIT		2	/* order in mshare_see() */
 /* Nothing is compared when a lazy CPU goes on with the mm it has loaded. */
 #define UNLAZY_NO_COMPARE	3	/* prev == next in switch_mm_irqs_off() */
 /* An ASID that was kept is used again whatever the hosts did meanwhile. */
@@ -309,19 +309,6 @@ inline check_all()
 
 /* ---- pieces of switch_mm_irqs_off() and flush_tlb_func() */
 
-inline put_bits(C, S)
-{
-	d_step {
-		TOUCH(S);
-		if
-		:: BUG != HOST_MASK_EMPTY ->
-			if :: HOSTS(S) & 1 -> hmask[0] = hmask[0] | BIT(C) :: else fi;
-			if :: HOSTS(S) & 2 -> hmask[1] = hmask[1] | BIT(C) :: else fi
-		:: else
-		fi
-	}
-}
-
 inline clear_bits(C, S)
 {
 	TOUCH(S);
@@ -329,11 +316,20 @@ inline clear_bits(C, S)
 	if :: HOSTS(S) & 2 -> hmask[1] = hmask[1] & ~BIT(C) :: else fi
 }
 
-/* The generations are read one after the other: mshare_see(), mshare_next_gen(). */
-inline read_gens(S)
+/* mshare_see(), as far as the comparison: for each host the bit, then its generation. */
+inline put_bit(C, S, H)
 {
-	d_step { TOUCH(S); g0 = (HOSTS(S) & 1 -> gen[0] : 0) };
-#if A1_HOST == 1
+	d_step {
+		TOUCH(S);
+		if
+		:: (HOSTS(S) & BIT(H)) && BUG != HOST_MASK_EMPTY -> hmask[H] = hmask[H] | BIT(C)
+		:: else
+		fi
+	}
+}
+
+inline read_gen1(S)
+{
 	d_step {
 		TOUCH(S);
 		if
@@ -343,6 +339,23 @@ inline read_gens(S)
 		:: else
 		fi
 	}
+}
+
+inline read_gens(S)
+{
+	d_step { TOUCH(S); g0 = (HOSTS(S) & 1 -> gen[0] : 0) };
+#if A1_HOST == 1
+	read_gen1(S)
+#endif
+}
+
+inline see(C, S)
+{
+	put_bit(C, S, 0);
+	d_step { TOUCH(S); g0 = (HOSTS(S) & 1 -> gen[0] : 0) };
+#if A1_HOST == 1
+	put_bit(C, S, 1);
+	read_gen1(S)
 #endif
 }
 
@@ -359,8 +372,7 @@ inline read_gen(S, H)
 inline catch_up(C, M)
 {
 	d_step { s = set[M]; id = set_id[M] };
-	put_bits(C, s);
-	read_gens(s)
+	see(C, s)
 }
 
 /* Hosts of the mm that is left, other than those of the next. */
@@ -472,7 +484,7 @@ inline handle_host(C, F)
 				if
 				:: nx ->
 					/* everything, and so for all hosts */
-					read_gens(s);
+					see(C, s);
 					d_step {
 						flush_asid(C, m);
 						HIT(full);
@@ -672,10 +684,10 @@ end:	do
 		};
 #if BUG == GENS_BEFORE_BIT
 		read_gens(s);
-		put_bits(c, s);
+		put_bit(c, s, 0);
+		put_bit(c, s, 1);
 #else
-		put_bits(c, s);
-		read_gens(s);
+		see(c, s);
 #endif
 #if BUG == CLEAR_AFTER_SET
 		if

@@ -127,8 +127,9 @@ static void mshare_assert_mask(struct mm_struct *guest, const struct mshare_set 
  */
 void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 {
-	unsigned int cpu = smp_processor_id(), i = 0, j = 0;
-	struct mshare_set *from, *to;
+	unsigned int cpu = smp_processor_id();
+	struct mshare_leaving leaving;
+	struct mshare_set *from;
 	struct mm_struct *host;
 
 	/*
@@ -139,9 +140,9 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 	if (!cpu_online(cpu))
 		return;
 	from = mshare_set_of(prev);
-	to = mshare_set_of(next);
 	mshare_assert_mask(prev, from);
-	while ((host = mshare_next_left(from, &i, to, &j)))
+	leaving = mshare_leave(from, mshare_set_of(next));
+	while ((host = mshare_next_left(&leaving)))
 		cpumask_clear_cpu(cpu, mm_cpumask(host));
 }
 
@@ -151,24 +152,16 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
  * @asid: The ASID.
  *
  * In this order: whoever calls has set this CPU's bit in mm_cpumask(@mm) and
- * read its tlb_gen; then the set, the bits, the generations of its hosts.
+ * read its tlb_gen; then the set; then for each host the bit, and its generation.
  *
  * Return: true if the caller must flush the ASID, which is recorded as done.
  */
 bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 {
 	struct mshare_set *set = mshare_set_of(mm);
-	unsigned int i, cpu = smp_processor_id();
-	struct cpumask *mask;
 
-	if (!set)
-		return false;
-	for (i = 0; i < set->nr; i++) {
-		mask = mm_cpumask(set->at[i].host);
-		if (set->at[i].first && !cpumask_test_cpu(cpu, mask))
-			cpumask_set_cpu(cpu, mask);
-	}
-	return mshare_see(this_cpu_ptr(&mshare_seen[mshare_seen_slot(asid)]), set);
+	return set && mshare_see(this_cpu_ptr(&mshare_seen[mshare_seen_slot(asid)]), set,
+				 smp_processor_id());
 }
 
 /* Calls __mshare_NAME() and keeps the registers that it may change, but for RAX. */
@@ -232,17 +225,6 @@ static u64 mshare_range_gen(const struct mshare_set *set, const struct mshare_at
 	return f->new_tlb_gen;
 }
 
-/* The generation that @at has in @set. */
-static u64 mshare_gen_now(const struct mshare_set *set, const struct mshare_attachment *at)
-{
-	unsigned int i = at - set->at;
-
-	/* Where hosts share one, @at may not be the first. */
-	while (i && set->at[i - 1].gen == at->gen)
-		i--;
-	return mshare_next_gen(set, &i);
-}
-
 /**
  * __mshare_flush_cpu - Flush a host on this CPU.
  * @f: The flush, f->mm is the host.
@@ -289,7 +271,7 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 		break;
 	case MSHARE_FLUSH_ALL:
 		/* That is for all hosts, and the guest's own as well. */
-		mshare_see(seen, set);
+		mshare_see(seen, set, smp_processor_id());
 		nr = TLB_FLUSH_ALL;
 		flush_tlb_local();
 		if (local)

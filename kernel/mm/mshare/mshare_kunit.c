@@ -180,12 +180,12 @@ static void each_host_is_followed(struct kunit *test)
 	const unsigned int hosts = MSHARE_SEEN_GENS + 2;
 	struct mshare_seen *seen = kunit_kzalloc(test, sizeof(*seen), GFP_KERNEL);
 	struct mshare_set *set = new_set(test, 2 * hosts);
-	unsigned int i, j, k, sum;
+	unsigned int i, j, changed;
 
 	KUNIT_ASSERT_NOT_NULL(test, seen);
 	for (i = 0; i < hosts; i++) {
 		struct mshare_attachment at = {
-			.host = kunit_kzalloc(test, sizeof(*at.host), GFP_KERNEL),
+			.host = kunit_kzalloc(test, sizeof(*at.host) + cpumask_size(), GFP_KERNEL),
 		};
 		struct mshare_set *more = new_set(test, 2 * hosts);
 
@@ -199,25 +199,24 @@ static void each_host_is_followed(struct kunit *test)
 	set->id = 7;
 	KUNIT_ASSERT_EQ(test, hosts, set->hosts);
 
-	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set));
+	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set, 0));
 	KUNIT_EXPECT_EQ(test, 7, seen->id);
-	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set));
+	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set, 0));
 	for (i = 0; i < set->nr; i++) {
+		KUNIT_EXPECT_TRUE(test, cpumask_test_cpu(0, mm_cpumask(set->at[i].host)));
 		atomic64_inc(&set->at[i].host->context.tlb_gen);
-		for (j = 0, sum = 0; j < set->nr; j++) {
-			/* The first with this generation, whichever that is. */
-			k = j;
-			if (!j || set->at[j - 1].gen != set->at[j].gen)
-				sum += mshare_next_gen(set, &k) != seen->gen[set->at[j].gen];
+		/* Those that have another generation are this one and who shares it. */
+		for (j = 0; j < set->nr; j++) {
+			changed = mshare_gen_now(set, &set->at[j]) != seen->gen[set->at[j].gen];
+			KUNIT_EXPECT_EQ(test, set->at[j].gen == set->at[i].gen, changed);
 		}
-		KUNIT_EXPECT_EQ(test, 1, sum);
-		KUNIT_EXPECT_TRUE(test, mshare_see(seen, set));
-		KUNIT_EXPECT_FALSE(test, mshare_see(seen, set));
+		KUNIT_EXPECT_TRUE(test, mshare_see(seen, set, 0));
+		KUNIT_EXPECT_FALSE(test, mshare_see(seen, set, 0));
 	}
 	/* The same generations, and another set. */
 	set->id = 8;
-	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set));
-	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set));
+	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set, 0));
+	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set, 0));
 }
 
 /* The hosts in the bits of HOSTS, attached once and twice in turn. */
@@ -241,20 +240,19 @@ static struct mshare_set *set_of(struct kunit *test, unsigned long hosts)
 static void hosts_that_are_left(struct kunit *test)
 {
 	struct mshare_set *sets[1 << HOSTS];
-	unsigned int a, b, n, i, j;
+	struct mshare_leaving leaving;
+	unsigned int a, b, n;
 
 	for (a = 0; a < ARRAY_SIZE(sets); a++)
 		sets[a] = set_of(test, a);
 	for (a = 0; a < ARRAY_SIZE(sets); a++) {
 		for (b = 0; b < ARRAY_SIZE(sets); b++) {
-			i = 0;
-			j = 0;
+			leaving = mshare_leave(sets[a], sets[b]);
 			for (n = 0; n < HOSTS; n++)
 				if (a & ~b & BIT(n))
 					KUNIT_EXPECT_PTR_EQ(test, host_nr(n),
-							    mshare_next_left(sets[a], &i,
-									     sets[b], &j));
-			KUNIT_EXPECT_NULL(test, mshare_next_left(sets[a], &i, sets[b], &j));
+							    mshare_next_left(&leaving));
+			KUNIT_EXPECT_NULL(test, mshare_next_left(&leaving));
 		}
 	}
 }

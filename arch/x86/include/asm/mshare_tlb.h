@@ -86,47 +86,57 @@ static inline bool mshare_gen_is_sum(const struct mshare_set *set, unsigned int 
 }
 
 /**
- * mshare_next_gen - Read one of the generations of a set.
- * @set: The set.
- * @i: The first attachment with this generation; then the first with another.
- *
- * Return: The generation; the sum, if several hosts share it.
- */
-static inline u64 mshare_next_gen(const struct mshare_set *set, unsigned int *i)
-{
-	const unsigned int gen = set->at[*i].gen;
-	u64 sum = 0;
-
-	do {
-		if (set->at[*i].first)
-			sum += atomic64_read(&set->at[*i].host->context.tlb_gen);
-	} while (++*i < set->nr && set->at[*i].gen == gen);
-	return sum;
-}
-
-/**
  * mshare_see - Record that an ASID is as new as the hosts of a set are now.
  * @seen: How far it is.
  * @set: The set.
+ * @cpu: The CPU it is of, which gets into the masks of the hosts first.
  *
  * Return: true if it was not, so that the caller must flush all of it.
  */
-static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set *set)
+static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set *set,
+			      unsigned int cpu)
 {
+	const struct mshare_attachment *at, *end = set->at + set->nr;
+	u64 *last = &seen->gen[MSHARE_SEEN_GENS - 1], *old, gen, sum = 0;
 	const bool same = seen->id == set->id;
 	bool stale = !same;
-	unsigned int i = 0;
 
-	while (i < set->nr) {
-		u64 *old = &seen->gen[set->at[i].gen];
-		u64 new = mshare_next_gen(set, &i);
-
-		VM_WARN_ON_ONCE(same && *old > new);
-		stale |= *old != new;
-		*old = new;
+	for (at = set->at; at < end; at++) {
+		if (!at->first)
+			continue;
+		if (!cpumask_test_cpu(cpu, mm_cpumask(at->host)))
+			cpumask_set_cpu(cpu, mm_cpumask(at->host));
+		gen = atomic64_read(&at->host->context.tlb_gen);
+		old = &seen->gen[at->gen];
+		if (old == last) {
+			sum += gen;
+			continue;
+		}
+		VM_WARN_ON_ONCE(same && *old > gen);
+		stale |= *old != gen;
+		*old = gen;
+	}
+	/* Generations begin with 1. */
+	if (sum) {
+		VM_WARN_ON_ONCE(same && *last > sum);
+		stale |= *last != sum;
+		*last = sum;
 	}
 	seen->id = set->id;
 	return stale;
+}
+
+/* The generation that @at has in @set; the sum, if several hosts share it. */
+static inline u64 mshare_gen_now(const struct mshare_set *set, const struct mshare_attachment *at)
+{
+	u64 sum = 0;
+
+	if (!mshare_gen_is_sum(set, at->gen))
+		return atomic64_read(&at->host->context.tlb_gen);
+	for (at = set->at; at < set->at + set->nr; at++)
+		if (at->first && at->gen == MSHARE_SEEN_GENS - 1)
+			sum += atomic64_read(&at->host->context.tlb_gen);
+	return sum;
 }
 
 /**
@@ -195,31 +205,49 @@ static inline void mshare_set_fill(struct mshare_set *set, const struct mshare_s
 }
 
 /**
+ * struct mshare_leaving - How far two sets are compared.
+ * @at: The first attachment of one set that has not been looked at.
+ * @end: The end of that set.
+ * @to: The first of the other set that may be of the same host.
+ * @to_end: The end of that.
+ */
+struct mshare_leaving {
+	const struct mshare_attachment *at, *end;
+	const struct mshare_attachment *to, *to_end;
+};
+
+/**
  * mshare_next_left - The next host that is in one set and not in another.
- * @from: The set it is in, or NULL.
- * @i: How far @from is done: 0 at first.
- * @to: The set it is not in, or NULL.
- * @j: How far @to is done: 0 at first.
+ * @l: The sets.
  *
  * IRQs are off and each set may have MSHARE_SET_MAX hosts: calls until there is
  * none read both once.
  *
  * Return: The mm of the host, or NULL if there is none.
  */
-static inline struct mm_struct *mshare_next_left(const struct mshare_set *from, unsigned int *i,
-						 const struct mshare_set *to, unsigned int *j)
+static inline struct mm_struct *mshare_next_left(struct mshare_leaving *l)
 {
-	while (from && *i < from->nr) {
-		const struct mshare_attachment *at = &from->at[(*i)++];
+	while (l->at < l->end) {
+		const struct mshare_attachment *at = l->at++;
 
 		if (!at->first)
 			continue;
-		while (to && *j < to->nr && to->at[*j].host < at->host)
-			++*j;
-		if (!to || *j == to->nr || to->at[*j].host != at->host)
+		while (l->to < l->to_end && l->to->host < at->host)
+			l->to++;
+		if (l->to == l->to_end || l->to->host != at->host)
 			return at->host;
 	}
 	return NULL;
+}
+
+/* All of @from that are not in @to, which may be NULL. */
+static inline struct mshare_leaving mshare_leave(const struct mshare_set *from,
+						 const struct mshare_set *to)
+{
+	return (struct mshare_leaving) {
+		.at = from ? from->at : NULL, .end = from ? from->at + from->nr : NULL,
+		.to = to ? to->at : NULL, .to_end = to ? to->at + to->nr : NULL,
+	};
 }
 
 /* Hooks of arch/x86/mm/tlb.c, for the out-of-line parts see arch/x86/mm/mshare.c. */

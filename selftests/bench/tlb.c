@@ -225,14 +225,20 @@ static const int followed[] = { 1, 2, 4, 8, 16 };
 
 #define FOLLOWED	(int)(sizeof(followed) / sizeof(*followed))
 
+/* Each has been changed: its generation is not that of the others. */
 static void attach_regions(int n, unsigned int flags)
 {
+	char *at;
 	int i, fd;
 
 	for (i = 0; i < n; i++) {
 		fd = region(GIB);
-		if (fd < 0 || mshare_attach(fd, NULL, flags) == MAP_FAILED)
+		at = mshare_attach(fd, NULL, flags);
+		if (at == MAP_FAILED || map_anon(fd, 0, PAGE, RW))
 			err(1, "a region");
+		*at = 1;
+		if (mshare_unmap(fd, 0, PAGE, 0))
+			err(1, "unmap");
 		close(fd);
 	}
 }

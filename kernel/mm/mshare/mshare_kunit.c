@@ -174,31 +174,40 @@ static void sets_are_in_order(struct kunit *test)
 	}
 }
 
-/* A step of any host is noticed, once, whatever other hosts have done. */
-static void each_host_is_followed(struct kunit *test)
+/* NR hosts that have done some steps, or none; each is attached twice. */
+static struct mshare_set *set_of_hosts(struct kunit *test, unsigned int nr, unsigned int steps)
 {
-	const unsigned int hosts = MSHARE_SEEN_GENS + 2;
-	struct mshare_seen *seen = kunit_kzalloc(test, sizeof(*seen), GFP_KERNEL);
-	struct mshare_set *set = new_set(test, 2 * hosts);
-	unsigned int i, j, changed;
+	struct mshare_set *set = NULL, *more;
+	unsigned int i;
 
-	KUNIT_ASSERT_NOT_NULL(test, seen);
-	for (i = 0; i < hosts; i++) {
+	for (i = 0; i < nr; i++) {
 		struct mshare_attachment at = {
 			.host = kunit_kzalloc(test, sizeof(*at.host) + cpumask_size(), GFP_KERNEL),
 		};
-		struct mshare_set *more = new_set(test, 2 * hosts);
 
 		KUNIT_ASSERT_NOT_NULL(test, at.host);
-		atomic64_set(&at.host->context.tlb_gen, 10 * (i + 1));
-		mshare_set_fill(more, set, &at, set->nr);
-		set = new_set(test, 2 * hosts);
+		atomic64_set(&at.host->context.tlb_gen, steps * i);
+		more = new_set(test, 2 * nr);
+		mshare_set_fill(more, set, &at, set ? set->nr : 0);
+		set = new_set(test, 2 * nr);
 		at.start = P4D_SIZE;
 		mshare_set_fill(set, more, &at, more->nr);
 	}
 	set->id = 7;
-	KUNIT_ASSERT_EQ(test, hosts, set->hosts);
+	KUNIT_ASSERT_EQ(test, nr, set->hosts);
+	return set;
+}
 
+/* A step of any host is noticed, once, whatever other hosts have done. */
+static void follow(struct kunit *test, struct mshare_set *set)
+{
+	struct mshare_seen *seen = kunit_kzalloc(test, sizeof(*seen), GFP_KERNEL);
+	unsigned int i, j, changed;
+
+	KUNIT_ASSERT_NOT_NULL(test, seen);
+	/* From a set of before. */
+	for (i = 0; i < MSHARE_SEEN_GENS; i++)
+		seen->gen[i] = 1;
 	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set, 0));
 	KUNIT_EXPECT_EQ(test, 7, seen->id);
 	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set, 0));
@@ -217,6 +226,18 @@ static void each_host_is_followed(struct kunit *test)
 	set->id = 8;
 	KUNIT_EXPECT_TRUE(test, mshare_see(seen, set, 0));
 	KUNIT_EXPECT_FALSE(test, mshare_see(seen, set, 0));
+}
+
+static void each_host_is_followed(struct kunit *test)
+{
+	static const unsigned int nr[] = {
+		1, 2, MSHARE_SEEN_GENS - 1, MSHARE_SEEN_GENS, MSHARE_SEEN_GENS + 2,
+	};
+	unsigned int i, steps;
+
+	for (i = 0; i < ARRAY_SIZE(nr); i++)
+		for (steps = 0; steps < 20; steps += 10)
+			follow(test, set_of_hosts(test, nr[i], steps));
 }
 
 /* The hosts in the bits of HOSTS, attached once and twice in turn. */

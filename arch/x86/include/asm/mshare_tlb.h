@@ -116,8 +116,7 @@ static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set 
 		stale |= *old != gen;
 		*old = gen;
 	}
-	/* Generations begin with 1. */
-	if (sum) {
+	if (set->hosts >= MSHARE_SEEN_GENS) {
 		VM_WARN_ON_ONCE(same && *last > sum);
 		stale |= *last != sum;
 		*last = sum;

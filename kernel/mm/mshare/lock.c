@@ -99,12 +99,18 @@ static struct vm_area_struct *mshare_lock_objects(struct mm_struct *mm, unsigned
 	mmap_assert_write_locked(mm);
 	if (start >= end)
 		return NULL;
-	vma = find_vma_prev(mm, start, &prev);
-	if (!vma || vma->vm_start >= end)
+	vma_iter_init(&vmi, mm, start);
+	vma = vma_find(&vmi, end);
+	if (!vma)
 		return NULL;
-	*from = mshare_mergeable(prev, vma) ? prev->vm_start : vma->vm_start;
-	prev = NULL;
-	vma_iter_init(&vmi, mm, *from);
+	*from = vma->vm_start;
+	prev = vma_prev(&vmi);
+	if (mshare_mergeable(prev, vma)) {
+		*from = prev->vm_start;
+		if (!mshare_vma_try_start_write(prev))
+			return prev;
+	}
+	/* Forward again, from the one in front of the range. */
 	for_each_vma(vmi, vma) {
 		if (vma->vm_start > end ||
 		    (vma->vm_start == end && !mshare_mergeable(prev, vma)))

@@ -39,10 +39,8 @@ int mshare_check_alive(const struct mshare_region *region)
 	return READ_ONCE(region->dead) ? -EOWNERDEAD : 0;
 }
 
-static int mshare_check_cut(struct mm_struct *mm, unsigned long addr)
+static int mshare_check_cut(struct vm_area_struct *vma, unsigned long addr)
 {
-	struct vm_area_struct *vma = vma_lookup(mm, addr);
-
 	if (!vma || vma->vm_start == addr || !vma->vm_ops->may_split)
 		return 0;
 	return vma->vm_ops->may_split(vma, addr);
@@ -58,7 +56,15 @@ static int mshare_check_cut(struct mm_struct *mm, unsigned long addr)
  */
 int mshare_check_cuts(struct mm_struct *mm, unsigned long start, unsigned long end)
 {
-	return mshare_check_cut(mm, start) ?: mshare_check_cut(mm, end);
+	struct vm_area_struct *vma = vma_lookup(mm, start);
+	int err = mshare_check_cut(vma, start);
+
+	/* Most ranges are in one object. */
+	if (err || (vma && vma->vm_end == end))
+		return err;
+	if (!vma || vma->vm_end < end)
+		vma = vma_lookup(mm, end);
+	return mshare_check_cut(vma, end);
 }
 
 /**

@@ -56,7 +56,7 @@
 #include <linux/vmstat.h>
 #include <asm/frame.h>
 #include <asm/ibt.h>
-#include <asm/mshare_compat.h>
+#include <asm/mshare_asid.h>
 #include <asm/mshare_tlb.h>
 #include <trace/events/mshare.h>
 #include <trace/events/tlb.h>

@@ -11,7 +11,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 atomic_long_t mshare_nr_attachments;
 

@@ -10,7 +10,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 /*
  * Is @current in the cgroup that pays for @region, or below it?  Then the OOM

@@ -18,7 +18,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 /* The registry */
 

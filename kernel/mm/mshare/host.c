@@ -8,7 +8,7 @@
 #include <linux/user_namespace.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 static struct lock_class_key mshare_mmap_lock_key;
 

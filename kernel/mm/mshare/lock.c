@@ -16,7 +16,7 @@
 #include <linux/rcuwait.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 /*
  * A fault that leaves an object wakes the change that waits for it.  But

@@ -7,7 +7,7 @@
  * nothing: it is back a moment later.
  */
 #include <kunit/test.h>
-#include <asm/mshare_compat.h>
+#include <asm/mshare_asid.h>
 #include <asm/mshare_tlb.h>
 
 #include "mshare.h"

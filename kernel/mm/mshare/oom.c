@@ -9,7 +9,7 @@
 #include <linux/shmem_fs.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 /* Pages in the swap behind @vma; those of the whole file if it is mapped in parts. */
 static unsigned long mshare_object_swap(struct vm_area_struct *vma)

@@ -8,7 +8,7 @@
 #include <linux/sched/signal.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 #include "../../kernel/futex/futex.h"
 
 /* Memory */

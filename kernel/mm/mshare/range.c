@@ -9,7 +9,7 @@
 #include <trace/events/mshare.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 /**
  * mshare_check_range - Check a range against the size of a region.

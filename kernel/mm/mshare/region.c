@@ -15,7 +15,7 @@
 #include <linux/shmem_fs.h>
 
 #include "mshare.h"
-#include "compat.h"
+#include "vma.h"
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/mshare.h>

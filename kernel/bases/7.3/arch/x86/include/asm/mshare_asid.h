@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * mshare - what the TLB code of kernels does differently: Linux 7.3
+ * mshare - ASIDs: how many there are, and what keeps them up to date
  */
-#ifndef _ASM_X86_MSHARE_COMPAT_H
-#define _ASM_X86_MSHARE_COMPAT_H
+#ifndef _ASM_X86_MSHARE_ASID_H
+#define _ASM_X86_MSHARE_ASID_H
 
 #include <asm/hardirq.h>
 #include <asm/tlbflush.h>
@@ -33,4 +33,4 @@ static inline bool mshare_asid_has_gen(u16 asid)
 
 #define mshare_count_flush_irq()	inc_irq_stat(TLB)
 
-#endif /* _ASM_X86_MSHARE_COMPAT_H */
+#endif /* _ASM_X86_MSHARE_ASID_H */

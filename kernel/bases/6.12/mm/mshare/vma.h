@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * mshare - what kernels do differently: Linux 6.12
+ * mshare - VMAs, their files and their locks
  *
- * Interfaces that later kernels have are here by their names, the others as
- * mshare_*(): see the file of the same name for other kernels.
+ * What Linux 7.3 has is here by the name that it has there.
  */
-#ifndef _MM_MSHARE_COMPAT_H
-#define _MM_MSHARE_COMPAT_H
+#ifndef _MM_MSHARE_VMA_H
+#define _MM_MSHARE_VMA_H
 
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
@@ -54,7 +53,7 @@ static inline bool can_mmap_file(const struct file *file)
  * What overlayfs would map, of another file the file itself.  Also its ->mmap() may not
  * be called for what is refused: that of FUSE can wait for the process that answers it.
  * A file keeps what it was opened with even if the inode has another one by now.
- * That private_data is the real file is checked by kernel/lint of mshare.
+ * private_data is the real file: see ovl_open().
  */
 static inline struct file *mshare_real_file(struct file *file)
 {
@@ -157,4 +156,4 @@ static inline bool mshare_vma_busy(struct vm_area_struct *vma)
 	return rwsem_is_locked(&vma->vm_lock->lock);
 }
 
-#endif /* _MM_MSHARE_COMPAT_H */
+#endif /* _MM_MSHARE_VMA_H */

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * mshare - what kernels do differently: Linux 7.3
- *
- * Interfaces that later kernels have are here by their names, the others as
- * mshare_*(): see the file of the same name for other kernels.
+ * mshare - VMAs, their files and their locks
  */
-#ifndef _MM_MSHARE_COMPAT_H
-#define _MM_MSHARE_COMPAT_H
+#ifndef _MM_MSHARE_VMA_H
+#define _MM_MSHARE_VMA_H
 
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
@@ -180,4 +177,4 @@ static inline bool mshare_vma_busy(struct vm_area_struct *vma)
 	return refcount_read(&vma->vm_refcnt) > 1;
 }
 
-#endif /* _MM_MSHARE_COMPAT_H */
+#endif /* _MM_MSHARE_VMA_H */

@@ -46,6 +46,8 @@ help:
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make objects      what the patches touch and our files only, warnings are errors'
+	@echo 'make series       the kernel part as patches to be mailed, with a cover letter: build/send'
+	@echo 'make series-check  does git am take them, does each compile, what says checkpatch?'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
 	@echo 'make kernel-kcsan build/kcsan/bzImage and vmlinux: looks for data races'
 	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
@@ -96,6 +98,15 @@ kernel-kcsan: deps
 # What the series touches, and ours: does it fit, and compile without a warning?
 objects: deps
 	@kernel/objects
+
+# For mailing lists; in build/send, of another BASE in build/BASE/send.
+series: PACKAGES += git
+series: deps
+	@kernel/send/make
+
+series-check: PACKAGES += git
+series-check: deps
+	@kernel/send/check
 
 kernel-base: deps
 	@kernel/prepare --unpatched
@@ -268,4 +279,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan objects kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services
+.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services

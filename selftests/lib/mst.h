@@ -162,6 +162,7 @@ struct snap {
 	struct mshare_stat st;
 	uint64_t sum;
 };
+
 struct snap snap_take(int fd, const void *addr, uint64_t length);
 /* Reports differences on stderr. */
 bool snap_same(const struct snap *before, const struct snap *after);

@@ -731,7 +731,8 @@ TEST(processes_that_take_turns_on_a_cpu)
 		ctl->go = turn;
 		ASSERT_TRUE(is_turn(&ctl->done, turn));
 		EXPECT_EQ(stale, ctl->stale) {
-			TH_LOG("turn %d, process %d after %d", turn, i, turn > 1 ? order[turn - 2] : -1);
+			TH_LOG("turn %d, process %d after %d", turn, i,
+			       turn > 1 ? order[turn - 2] : -1);
 		}
 		sleep_ms(5);
 		ASSERT_TRUE(next_objects(ctl, fd));

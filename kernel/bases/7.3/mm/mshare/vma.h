@@ -98,7 +98,7 @@ static inline void mshare_vma_set_class(struct vm_area_struct *vma)
 
 /*
  * Locks @vma.  The mmap_lock is held and keeps those out that lock it for writing.
- * Only a full count could fail now, and there are not as many tasks (argued).
+ * Only a full count could fail now, and there are not as many tasks.
  */
 static inline void mshare_vma_start_read(struct vm_area_struct *vma)
 {
@@ -109,8 +109,7 @@ static inline void mshare_vma_start_read(struct vm_area_struct *vma)
  * As lock_vma_under_rcu(), for a VMA that was found without the tree.  Under RCU it stays
  * a VMA, but may become another one, even of another mm.  What has a count is in a tree,
  * and with one more it stays there: if that is the tree of @mm, which the caller keeps,
- * and it covers @address, it is what the tree would have told (argued: no test gets another
- * VMA into that window).
+ * and it covers @address, it is what the tree would have told.
  */
 static __always_inline bool mshare_vma_lock_found(struct mm_struct *mm,
 						  struct vm_area_struct *vma,

@@ -6,10 +6,10 @@
 #include <linux/hugetlb.h>
 #include <linux/oom.h>
 #include <linux/sched/signal.h>
+#include <linux/futex.h>
 
 #include "mshare.h"
 #include "vma.h"
-#include "../../kernel/futex/futex.h"
 
 /* Memory */
 

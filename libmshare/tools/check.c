@@ -125,7 +125,8 @@ static void check_enabled(struct check *c)
 static void check_filter(struct check *c, bool filter)
 {
 	if (filter)
-		tell(c, "filter", "unknown", text("seccomp is on: it may refuse the calls 600 to 607, or kill for them"));
+		tell(c, "filter", "unknown", text("seccomp is on: it may refuse the calls %d to %d, or kill for them",
+						  __NR_mshare_create, __NR_mshare_open));
 	else
 		tell(c, "filter", "ok", text("no seccomp filter"));
 }

@@ -316,6 +316,12 @@ filters() {
 	filtered "alive /mshare:python3" "${allow[@]}" env MSHARE_RUN_FILTERS=2 MSHARE_RUN_MIN=1000000 \
 		LD_PRELOAD="$(dirname "$mshare")/mshare-run.so"
 }
+# The calls that a filter may refuse are those of the header.
+names_the_calls() {
+	sed -n 's/^#define __NR_mshare_[a-z]*[[:space:]]*//p' uapi/linux/mshare.h | sort -n >"$tmp/numbers"
+	"${kill[@]}" "$mshare" check -no CHECK,DETAILS >"$tmp/out"
+	grep -q "^filter .* the calls $(head -n 1 "$tmp/numbers") to $(tail -n 1 "$tmp/numbers")," "$tmp/out" || cat "$tmp/out"
+}
 long_name() {
 	local name
 	name=$(printf '%250s' '' | tr ' ' x)
@@ -335,6 +341,7 @@ check "check: disabled" without enabled 0 checks 2 \
 check "check: no address space" limited checks 2 "$until_address no library ok mshare run no" "$mshare"
 check "check: a filter that kills" checks 2 "kernel ok filter unknown enabled ok regions ok address space ok" \
 	"${kill[@]}" "$mshare"
+check "check: which calls a filter may refuse" names_the_calls
 check "check: no library" alone checks 2 "$until_address ok library no mshare run no" "$tmp/mshare"
 check "ls without regions" is "" "$mshare" ls -n
 check "ls --json without regions" json 'd == {"hidden": 0, "regions": []}' "$mshare" ls --json

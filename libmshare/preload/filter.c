@@ -39,26 +39,48 @@ long read_proc(const char *path, char *text, size_t size)
 	return n < 0 ? n : (long)length;
 }
 
+static bool read_filters(const char *path, unsigned long *count)
+{
+	static const char mode_line[] = "\nSeccomp:\t", count_line[] = "\nSeccomp_filters:\t";
+	/* The caller has the lock; the stack of a signal handler may be small. */
+	static char text[4096];
+	const size_t longest = sizeof(count_line) + 10;
+	unsigned long mode = 0, filters = 1;
+	const char *line;
+	size_t kept = 0;
+	long fd, n;
+
+	fd = kernel(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	if (is_error(fd))
+		return false;
+	/* As a whole: the line of the groups may be long. */
+	while ((n = kernel(SYS_read, fd, text + kept, sizeof(text) - 1 - kept)) > 0 || n == -EINTR) {
+		if (n < 0)
+			continue;
+		kept += n;
+		text[kept] = '\0';
+		line = strstr(text, mode_line);
+		if (line)
+			mode = number(line + sizeof(mode_line) - 1);
+		line = strstr(text, count_line);
+		if (line)
+			filters = number(line + sizeof(count_line) - 1);
+		/* The last line may not be there as a whole. */
+		if (kept > longest) {
+			memmove(text, text + kept - longest, longest);
+			kept = longest;
+		}
+	}
+	kernel(SYS_close, fd);
+	/* A kernel that has no filters does not tell of them, an older one not of their number. */
+	*count = mode ? filters : 0;
+	return !n;
+}
+
 /* Of this thread, or of the first one where that is all that may be read. */
 static bool count_filters(unsigned long *count)
 {
-	static const char *const paths[] = { "/proc/thread-self/status", "/proc/self/status" };
-	/* The caller has the lock; the stack of a signal handler may be small. */
-	static char text[8192];
-	const char *line;
-	unsigned int i;
-
-	for (i = 0; i < 2; i++)
-		if (read_proc(paths[i], text, sizeof(text)) > 0)
-			break;
-	line = i < 2 ? strstr(text, "\nSeccomp:\t") : NULL;
-	if (!line)
-		return false;
-	*count = line[strlen("\nSeccomp:\t")] != '0';
-	line = strstr(line, "\nSeccomp_filters:\t");
-	if (*count && line)
-		*count = number(line + strlen("\nSeccomp_filters:\t"));
-	return true;
+	return read_filters("/proc/thread-self/status", count) || read_filters("/proc/self/status", count);
 }
 
 bool filter_allows(const char **why)

@@ -67,24 +67,6 @@ static char *first_line(const char *path)
 	return line;
 }
 
-/*
- * Is there a filter?  Asked of /proc, since any call may be the one that it kills for.
- * A kernel without filters does not tell of them.
- */
-static bool filtered(void)
-{
-	FILE *f = fopen("/proc/self/status", "re");
-	char line[256];
-	int mode = 0;
-
-	if (!f)
-		return true;
-	while (fgets(line, sizeof(line), f))
-		sscanf(line, "Seccomp: %d", &mode);
-	fclose(f);
-	return mode;
-}
-
 static bool check_kernel(struct check *c, bool filter)
 {
 	struct utsname u;
@@ -305,7 +287,7 @@ int do_check(int argc, char **argv)
 		return trial();
 	table_options(&c.t, argc, argv);
 	table_open(&c.t);
-	filter = filtered();
+	filter = count_filters() > 0;
 	kernel = check_kernel(&c, filter);
 	check_filter(&c, filter);
 	if (kernel) {

@@ -79,6 +79,9 @@ void need_kernel(void);
 /* Why no library can be preloaded into that program, as the end of a sentence, or NULL. */
 const char *why_not_program(const char *name);
 
+/* How many filters of system calls this process has, or 1 if that is not known. */
+unsigned long count_filters(void);
+
 /* The options that each subcommand has; they do not return. */
 _Noreturn void show_version(void);
 _Noreturn void try_help(const char *command);

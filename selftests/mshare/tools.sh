@@ -316,6 +316,29 @@ filters() {
 	filtered "alive /mshare:python3" "${allow[@]}" env MSHARE_RUN_FILTERS=2 MSHARE_RUN_MIN=1000000 \
 		LD_PRELOAD="$(dirname "$mshare")/mshare-run.so"
 }
+# telling FILE COMMAND...: /proc tells the command, as long as it is one process, of its
+# status what the file says.
+telling() {
+	# shellcheck disable=SC2016 # that shell's
+	unshare -m sh -c 'mount --bind "$0" /proc/$$/status && mount --bind "$0" /proc/$$/task/$$/status && exec "$@"' "$@"
+}
+# As a kernel without filters, one that does not count them, and a user with many groups.
+told_of_filters() {
+	local all='all memory remains ordinary'
+	local filter="$all: there is a filter (seccomp) that may kill for its calls; see --filtered"
+	grep -v '^Seccomp' /proc/self/status >"$tmp/none"
+	sed '/^Seccomp_filters/d; /^Seccomp:/s/0/2/' /proc/self/status >"$tmp/uncounted"
+	sed "/^Groups:/s/\$/ $(seq -s ' ' 10000 15000)/; /^Seccomp:/s/0/2/; /^Seccomp_filters:/s/0/1/" /proc/self/status >"$tmp/groups"
+	before 0 "" telling "$tmp/none" "$mshare" run true
+	filtered "alive /mshare:python3" telling "$tmp/none" "$mshare" run --
+	checks 0 "$until_address ok library ok mshare run ok" telling "$tmp/none" "$mshare"
+	before 0 "$filter" telling "$tmp/uncounted" "$mshare" run true
+	filtered "alive /mshare:python3" telling "$tmp/uncounted" "$mshare" run --filtered
+	before 0 "$filter" telling "$tmp/groups" "$mshare" run true
+	filtered "alive" telling "$tmp/groups" "$mshare" run -q --
+	sed -i '/^Seccomp:/s/2/0/; /^Seccomp_filters:/s/1/0/' "$tmp/groups"
+	filtered "alive /mshare:python3" telling "$tmp/groups" "$mshare" run --
+}
 # The calls that a filter may refuse are those of the header.
 names_the_calls() {
 	sed -n 's/^#define __NR_mshare_[a-z]*[[:space:]]*//p' uapi/linux/mshare.h | sort -n >"$tmp/numbers"
@@ -456,6 +479,7 @@ check "run: regions are disabled" disabled
 check "run: memory is not overcommitted" overcommitted
 check "run: programs that cannot have it" unsuitable
 check "run: filters" filters
+check "run and check: what /proc tells of filters" told_of_filters
 check "run: no such option" fails 125 "Try 'mshare run --help'" run --frobnicate true
 check "run: which program" fails 125 "which program?" run
 check "run: other libraries stay" is ":libm.so.6" env LD_PRELOAD=libm.so.6 sh -c "'$mshare' run sh -c 'echo \$LD_PRELOAD' | sed 's/.*mshare-run.so//'"

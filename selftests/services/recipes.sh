@@ -83,8 +83,9 @@ tables() {
 }
 
 no_regions() { [ "$(cat /sys/kernel/mm/mshare/regions)" = 0 ]; }
-# What the recipes have changed, they have put back.  The unit of PHP-FPM makes a link.
-etc_is_as_before() { diff -r --no-dereference -x php-fpm.sock /run/etc /etc; }
+# What the recipes have changed, they have put back.  The unit of PHP-FPM makes a link
+# and podman a lock file.
+etc_is_as_before() { diff -r --no-dereference -x php-fpm.sock -x cni.lock /run/etc /etc; }
 start() { systemctl start "$1" || { journalctl -n 30 --no-pager -u "$1"; return 1; }; }
 
 echo "TAP version 13"

@@ -159,7 +159,7 @@ check-services: kernel tests
 	@set -o pipefail; selftests/vm/run --root build/services/disk --mem 3072 --timeout 3600 \
 		--append nopti --allow 'Call Trace:' -- \
 		bash selftests/services/recipes.sh build/services/install $(RECIPES) | \
-		tee build/services/tap | selftests/vm/tap $(if $(RECIPES),,--min 80)
+		tee build/services/tap | selftests/vm/tap $(if $(RECIPES),,--min 230)
 	@$(WARN)
 
 # The guest's /tmp hides the host's: a file from there has to be shared.

@@ -24,6 +24,18 @@ counts_on() {
 		answer
 	done | sort -n | uniq | wc -l | grep -qx 40
 }
+cat >/srv/php/jit.php <<'END'
+<?php
+for ($i = $n = 0; $i < 100000; $i++)
+	$n += $i;
+echo "\n$n ", opcache_get_status(false)["jit"]["on"] ? "compiled" : "not compiled", "\n";
+END
+jit() {
+	mshare run -v --anywhere -- php8.2 -d opcache.enable_cli=1 -d opcache.jit=tracing -d opcache.jit_buffer_size=32M /srv/php/jit.php >/run/jit 2>&1
+	cat /run/jit
+	grep -qx '4999950000 compiled' /run/jit && grep -q 'remain ordinary memory: MAP_FIXED$' /run/jit &&
+		! grep -q 'are a region$' /run/jit
+}
 
 check "PHP-FPM starts" start $unit
 check "it answers" becomes answers
@@ -41,6 +53,7 @@ check "it answers after that" becomes answers
 check "its memory is in regions after that" becomes served $unit 21
 check "a restart" systemctl restart $unit
 check "its memory is in regions again" becomes served $unit 21
+check "the JIT's memory remains ordinary, and it works" jit
 step php-fpm undo
 check "it answers without" becomes answers
 check "its memory is ordinary without" becomes ordinary $unit 21

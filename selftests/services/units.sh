@@ -25,6 +25,10 @@ check "its memory is ordinary" becomes ordinary example 1
 step unit use
 check "its memory is in a region" becomes served example 1
 check "which is listed" listed python3 1
+echo 0 >/sys/kernel/mm/mshare/enabled
+check "a restart while regions are disabled" systemctl restart example
+check "its memory is ordinary then" becomes ordinary example 1
+echo 1 >/sys/kernel/mm/mshare/enabled
 step unit undo
 check "its memory is ordinary without" becomes ordinary example 1
 step filtered use
@@ -34,6 +38,13 @@ check "its memory is ordinary once more" becomes ordinary example 1
 check "a stop" systemctl stop example
 rm /run/systemd/system/example.service
 systemctl daemon-reload
+
+# preloads ARGUMENT...: does a unit with a library of its own still load it?
+preloads() { systemd-run --quiet --wait --pipe -p Environment=LD_PRELOAD=libutil.so.1 "$@" grep -q libutil.so.1 /proc/self/maps; }
+loses() { preloads "$@"; [ $? -eq 1 ]; }
+check "a library that a unit preloads" preloads
+check "the file takes its place" loses -p EnvironmentFile=/etc/default/mshare-run
+check "mshare run keeps it" preloads -- mshare run --filtered
 
 # measure SETTINGS [COMMAND...]: how the probe ends in a unit with these settings, and
 # with the variables or COMMAND in front of it.

@@ -28,6 +28,7 @@ help:
 	@echo 'make bench        mshare beside mmap, huge pages, threads, io_uring: [QUICK=1]'
 	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
 	@echo 'make bench-postgres  PostgreSQL with and without mshare run [QUICK=1]'
+	@echo 'make bench-programs  Debian'\''s servers and others with and without mshare run'
 	@echo 'make regress-postgres  its regression tests with and without mshare run'
 	@echo 'make regress-kselftest  the selftests of the kernel and of stress-ng, on the kernel'
 	@echo '                  without our patches and on ours'
@@ -187,6 +188,13 @@ bench-postgres: kernel tests postgres
 	@selftests/bench/postgres.sh
 	@$(WARN)
 
+# The table of mshare-run(1), in a Debian system of its own; PROGRAMS: some of it.
+bench-programs: PACKAGES += mmdebstrap
+bench-programs: kernel tests
+	@selftests/lib/programs-get build/programs
+	@selftests/bench/programs.sh $(PROGRAMS)
+	@$(WARN)
+
 # PostgreSQL's own regression tests, with and without.
 regress-postgres: PACKAGES += dpkg-dev
 regress-postgres: kernel tests
@@ -279,4 +287,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services
+.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services

@@ -43,7 +43,8 @@ static char *map(const struct memory *m)
 			err(1, "room");
 		room = (char *)(((uintptr_t)room + GIB - 1) & -GIB);
 	}
-	at = mmap(room, m->bytes, RW, MAP_SHARED | (room ? MAP_FIXED_NOREPLACE : 0), m->file, 0);
+	at = mmap(room, m->bytes, m->prot, MAP_SHARED | (room ? MAP_FIXED_NOREPLACE : 0), m->file,
+		  0);
 	if (at == MAP_FAILED)
 		err(1, "mmap");
 	return at;
@@ -52,7 +53,7 @@ static char *map(const struct memory *m)
 void memory_make(struct memory *m, enum way way, uint64_t bytes, int file)
 {
 	*m = (struct memory){ .way = way, .bytes = bytes, .file = file, .own_file = file < 0,
-			      .region = -1, .others = meminfo("Shmem:") };
+			      .region = -1, .prot = RW, .others = meminfo("Shmem:") };
 	if (m->own_file) {
 		if (is_huge(way) && !huge_pages(HUGE, bytes / HUGE))
 			err(1, "there are no %ju free huge pages", (uintmax_t)(bytes / HUGE));
@@ -69,13 +70,13 @@ void memory_make(struct memory *m, enum way way, uint64_t bytes, int file)
 	}
 }
 
-/* Gives them back when the last one is free: what is in use is set aside instead. */
-static void no_huge_pages(void)
+void no_huge_pages(void)
 {
 	static const char all[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 	static const char unused[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
 	int i;
 
+	/* What is in use would be set aside instead. */
 	for (i = 0; read_number(unused) != read_number(all); i++) {
 		if (i == 1000)
 			errx(1, "huge pages are not freed");
@@ -167,10 +168,27 @@ static void member_main(struct member *self)
 	}
 }
 
+void crowd_member(const struct memory *m, job_fn job)
+{
+	const struct crowd c = { .memory = m, .job = job };
+	struct member self = { .crowd = &c, .command = { STDIN_FILENO, -1 },
+			       .answer = { -1, STDOUT_FILENO } };
+
+	member_main(&self);
+}
+
 static void *member_thread(void *arg)
 {
 	member_main(arg);
 	return NULL;
+}
+
+static _Noreturn void become(char *const *program, const struct member *m)
+{
+	dup2(m->command[0], STDIN_FILENO);
+	dup2(m->answer[1], STDOUT_FILENO);
+	execv(program[0], program);
+	err(1, "%s", program[0]);
 }
 
 #define MEMBERS	1024
@@ -212,6 +230,8 @@ void crowd_grow(struct crowd *c, int count)
 				err(1, "fork");
 			if (!new->pid) {
 				prctl(PR_SET_PDEATHSIG, SIGKILL);
+				if (c->program)
+					become(c->program, new);
 				member_main(new);
 				_exit(0);
 			}

@@ -52,12 +52,15 @@ struct memory {
 	bool own_file;
 	int region;
 	char *at;	/* THREADS: where all have it */
+	int prot;	/* of what is mapped */
 	long long others;	/* shared memory that there was before, KiB */
 };
 
 /* Of new memory, or of FILE if that is not -1. */
 void memory_make(struct memory *m, enum way way, uint64_t bytes, int file);
 void memory_drop(struct memory *m);
+/* Gives back huge pages, when the last one is free. */
+void no_huge_pages(void);
 /* In the process that wants it: maps or attaches it, and takes it away again. */
 char *memory_enter(const struct memory *m);
 void memory_leave(const struct memory *m, char *at);
@@ -74,11 +77,18 @@ typedef uint64_t (*job_fn)(char command, char *at, uint64_t bytes);
 struct crowd {
 	const struct memory *memory;
 	job_fn job;
+	/*
+	 * What members run that are no relatives, or NULL: a program, which calls
+	 * crowd_member().
+	 */
+	char *const *program;
 	int count;
 	struct member *members;
 };
 
 void crowd_make(struct crowd *c, const struct memory *m, job_fn job);
+/* The whole life of a member in its own program; standard output is not for others then. */
+void crowd_member(const struct memory *m, job_fn job);
 /* Starts more until there are COUNT; they have not entered the memory. */
 void crowd_grow(struct crowd *c, int count);
 /*

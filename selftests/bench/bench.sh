@@ -2,16 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 # Measures mshare beside mmap(2), huge pages, threads and io_uring, in guests,
 # and writes build/bench/report.md, report.json, results.tsv and row*.svg.
-#	bench.sh [ROW...]	only these rows (1 to 7), then without the report's rest
+#	bench.sh [ROW...]	only these rows (1 to 8), then without the report's rest
 # QUICK=1 in the environment: smaller, a few minutes.  Exit status 1 if a guest
-# failed, those who do not use mshare pay too much, or counts and instructions
-# are not those of the last run of the same programs on the same kernels.
+# failed, those who do not use mshare pay too much, programs that open the same file do
+# not share enough, or counts and instructions are not those of the last run of the same
+# programs on the same kernels.
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
 vm=${VM_RUN:-selftests/vm/run}
 out=build/bench programs=build/selftests/bench
-rows=${*:-1 2 3 4 5 6 7}
+rows=${*:-1 2 3 4 5 6 7 8}
 mkdir -p $out
 
 MIB=$((1 << 20)) GIB=$((1 << 30))
@@ -22,6 +23,7 @@ if [ "${QUICK:-0}" != 0 ]; then
 	protect=(16 4096 $((2 * MIB)) $((64 * MIB)))
 	rmap=(16 $((8 * MIB)))
 	scan=(4 $((32 * MIB))) times=(4 $((32 * MIB)))
+	openers=(16 $((64 * MIB)))
 else
 	tables=(512 $((64 * MIB)) $((256 * MIB)) "$GIB" $((4 * GIB))) memory=6656
 	readers=(64 $((64 * MIB)) $((256 * MIB)) "$GIB")
@@ -29,6 +31,7 @@ else
 	protect=(64 4096 $((2 * MIB)) $((64 * MIB)) "$GIB")
 	rmap=(64 $((64 * MIB)))
 	scan=(16 $((128 * MIB))) times=(16 $((64 * MIB)))
+	openers=(64 $((64 * MIB)) "$GIB")
 fi
 
 # guest ROW NAME OPTIONS... -- ARGUMENTS: leaves the lines of a program in $out/NAME.tsv.
@@ -78,7 +81,8 @@ start=$SECONDS
 lane1() {
 	guest 1 tables --smp 2 --mem $memory -- "${tables[@]}" &&
 	guest 3 lives "${counting[@]}" "$icount" -- "${lives[@]}" &&
-	guest 5 rmap "${counting[@]}" "$icount" "${bulk[@]}" "${disk[@]}" --append numa=fake=2 -- "${rmap[@]}" $image
+	guest 5 rmap "${counting[@]}" "$icount" "${bulk[@]}" "${disk[@]}" --append numa=fake=2 -- "${rmap[@]}" $image &&
+	guest 8 openers --timeout 6000 "${counting[@]}" "$icount" "${bulk[@]}" -- "${openers[@]}"
 }
 lane2() {
 	guest 7 calls-unpatched "${counting[@]}" "$icount" --kernel build/base.bzImage -- unpatched &&
@@ -101,7 +105,7 @@ wait $two || status=1
 guest 6 scan-time --smp 4 --mem 2048 "${disk[@]}" -- --time "${times[@]}" $image || exit
 
 names=()
-for name in tables:1 readers:2 lives:3 protect:4 rmap:5 scan:6 scan-time:6 calls-unpatched:7 calls-off:7 calls-on:7; do
+for name in tables:1 readers:2 lives:3 protect:4 rmap:5 scan:6 scan-time:6 calls-unpatched:7 calls-off:7 calls-on:7 openers:8; do
 	case " $rows " in *" ${name#*:} "*) names+=("$out/${name%:*}.tsv") ;; esac
 done
 # What has to be the same for two runs to agree.

@@ -3,7 +3,8 @@
 """Makes report.md, report.json and the plots of a run of the benchmark.
 
     report.py DIR              of the lines in DIR/results.tsv, see bench.h; exit status 1
-                               if those who do not use mshare pay more than 0.5 %
+                               if those who do not use mshare pay more than 0.5 %, or
+                               programs that open the same file do not share enough
     report.py --compare A B    do counts and instructions agree within 1 %?
     report.py --readme DIR     puts its summary, and the first plot, into README.md
 """
@@ -13,17 +14,22 @@ import shutil
 import subprocess
 import sys
 
-WAYS = ["mshare", "mmap", "hugetlb", "mshare-huge", "threads", "io_uring", "private",
+WAYS = ["mshare", "mmap", "hugetlb", "mshare-huge", "threads", "io_uring", "read", "private",
         "unpatched", "off", "on"]
 COLOURS = {"mshare": "#c1121f", "mmap": "#1d3557", "hugetlb": "#6a994e", "mshare-huge": "#e56b6f",
            "threads": "#999999",
-           "io_uring": "#e09f3e", "private": "#7b2cbf", "off": "#1d3557", "on": "#c1121f"}
+           "io_uring": "#e09f3e", "read": "#8d6e63", "private": "#7b2cbf", "off": "#1d3557", "on": "#c1121f"}
 # More than this is a loss; what two runs may differ by.  Times differ more.
 TOLERANCE = 0.01
 SMALL = 0.05
 SAME_PAGES = "hugetlb, with huge pages in the region"
 # What those who do not use it may pay.
 LIMIT = 0.005
+# Programs that open the same file (row 8): page tables beside those of one of them, and
+# instructions beside those of threads, of which few bytes and programs say nothing.
+SHARED_TABLES = 1.02
+LIKE_THREADS = 1.05
+LIKE_THREADS_FROM = (1 << 30, 64)
 
 TITLES = {
     1: "Page tables of N processes that have read all of an object",
@@ -33,8 +39,10 @@ TITLES = {
     5: "Taking pages away that N processes have",
     6: "N processes scan a file",
     7: "What those pay who do not use it",
+    8: "N programs that are no relatives open one file and use all of it",
 }
-PROGRAMS = {1: "tables", 2: "readers", 3: "lives", 4: "protect", 5: "rmap", 6: "scan", 7: "calls"}
+PROGRAMS = {1: "tables", 2: "readers", 3: "lives", 4: "protect", 5: "rmap", 6: "scan", 7: "calls",
+            8: "openers"}
 NOTES = {
     1: "Bytes that PageTables in /proc/meminfo grows by.",
     2: "`memory`: the first reader makes the pages; `file`: it is in memory. io_uring reads it "
@@ -49,6 +57,10 @@ NOTES = {
        "readers, a MiB read. io_uring reads with O_DIRECT what does not fit. `time` is that of mmap divided by the way's, alternating in one guest: above 1 is "
        "faster.",
     7: "`unpatched` is the kernel as packaged, `off` ours without CONFIG_MSHARE, `on` with it.",
+    8: "Each is a program of its own that opens a file on tmpfs, which is in memory, and reads or "
+       "writes a word of every page; with mshare it calls mshare_open(2). From open(2) on. "
+       "Threads: the first of them opens and maps it. hugetlb: a file on hugetlbfs. read and "
+       "io_uring read it into 1 MiB of private buffers.",
 }
 
 Key = collections.namedtuple("Key", "row what bytes n unit")
@@ -124,7 +136,7 @@ def figure(key, value):
 
 
 def is_bytes(key):
-    return key.row == 1 or key.what.endswith("memory used")
+    return key.row == 1 or key.what.endswith(("memory used", "page tables"))
 
 
 def losses(table):
@@ -173,6 +185,25 @@ def overheads(table):
     return [(key.what, way, ways[way] / ways["unpatched"] - 1)
             for key, ways in table.items() if key.row == 7 and "unpatched" in ways
             for way in ("off", "on") if way in ways]
+
+
+def not_shared(table):
+    """[text]: where programs that open the same file have more than they should."""
+    found = []
+    for key, ways in table.items():
+        if key.row != 8 or "mshare" not in ways:
+            continue
+        value, one = ways["mshare"], table[key._replace(n=1)]["mshare"]
+        where = f"{key.what}, {size_of(key.bytes)}, N = {key.n}"
+        if key.what.endswith("page tables"):
+            if value > SHARED_TABLES * one:
+                found.append(f"{where}: {value / one:.3f} times those of one")
+        elif key.what.endswith("faults"):
+            if value - one > key.n:
+                found.append(f"{where}: {value - one:.0f} of the others")
+        elif (key.bytes, key.n) >= LIKE_THREADS_FROM and value > LIKE_THREADS * ways["threads"]:
+            found.append(f"{where}: {value / ways['threads']:.3f} times those of threads")
+    return found
 
 
 def summary(table):
@@ -226,7 +257,7 @@ def readme(table, lost, over):
         file.write(head + begin + "\n" + block + "\n\n" + end + tail)
 
 
-def markdown(table, lost, over):
+def markdown(table, lost, over, apart):
     names = {"threads": "threads of one process, the limit"}
     where = [f"**Against {names.get(way, way)}**: " + "; ".join(lost[way]) + "."
              for way in WAYS + [SAME_PAGES] if way in lost]
@@ -236,6 +267,9 @@ def markdown(table, lost, over):
             + (" ".join(where) if where else "Nowhere.")]
     if over:
         text.append(overhead_text(over))
+    if apart:
+        text.append("**Programs that open the same file** have too much: " + "; ".join(apart)
+                    + ".")
     text += ["", "*count*: exact, of the kernel. *instructions*: of the whole emulated machine, "
              "one processor. *time*: a ratio. `mshare-huge`: huge pages in a region. Each row is "
              "`build/selftests/bench/PROGRAM` in a guest; all figures are in report.json.", "",
@@ -343,7 +377,8 @@ def plots(table, directory):
     curves = [(1, ["page tables"], "count", "bytes of page tables"),
               (2, ["memory: reading", "file: reading"], "instructions", "instructions"),
               (4, ["protect"], "instructions", "instructions"),
-              (5, ["truncate", "migrate", "reclaim"], "instructions", "instructions a page")]
+              (5, ["truncate", "migrate", "reclaim"], "instructions", "instructions a page"),
+              (8, ["readers: reading", "writers: writing"], "instructions", "instructions")]
     for row, whats, unit, label in curves:
         size, series = series_of(table, row, whats, unit)
         if series:
@@ -380,7 +415,7 @@ def main():
         return 2
     directory = sys.argv[1]
     table = load(f"{directory}/results.tsv")
-    lost, over = losses(table), overheads(table)
+    lost, over, apart = losses(table), overheads(table), not_shared(table)
     with open(f"{directory}/report.json", "w", encoding="ascii") as out:
         json.dump({"losses": lost,
                    "overheads": [{"what": a, "kernel": b, "ratio": c} for a, b, c in over],
@@ -388,9 +423,9 @@ def main():
                                for key, ways in table.items() for way, value in ways.items()]},
                   out, indent=1)
     with open(f"{directory}/report.md", "w", encoding="ascii") as out:
-        out.write(markdown(table, lost, over))
+        out.write(markdown(table, lost, over, apart))
     plots(table, directory)
-    return 1 if any(ratio > LIMIT for _, _, ratio in over) else 0
+    return 1 if apart or any(ratio > LIMIT for _, _, ratio in over) else 0
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { NAME, SIZE, RESIDENT, PGTABLES, ATTACHED, SAVED_MAX, PIDS,
-       COMMAND, USER, ID, INODE, BASE, OBJECTS, FILES, MAPPED, SWAPPED, FAULTS, STATE };
+enum { NAME, SIZE, RESIDENT, PGTABLES, ATTACHED, SAVED_MAX, PIDS, PATH,
+       PROCESSES, COMMAND, USER, ID, INODE, BASE, OBJECTS, FILES, MAPPED, SWAPPED, FAULTS, STATE };
 
 #define NUMBER	SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER
 
@@ -24,6 +24,8 @@ static const struct column columns[] = {
 	[ATTACHED] = { "ATTACHED", "attachments, of all processes", true, NUMBER, SUM },
 	[SAVED_MAX] = { "SAVED-MAX", "at most saved: PGTABLES x (ATTACHED - 1)", true, NUMBER, SUM_SIZE },
 	[PIDS] = { "PIDS", "processes that have it attached or open", true, SCOLS_FL_TRUNC, SCOLS_JSON_ARRAY_NUMBER },
+	[PATH] = { "PATH", "the file whose region it is", true, 0, SCOLS_JSON_STRING },
+	[PROCESSES] = { "PROCESSES", "how many have it attached", false, NUMBER },
 	[COMMAND] = { "COMMAND", "name of the first of them", false, 0, SCOLS_JSON_STRING },
 	[USER] = { "USER", "owner", false, 0, SCOLS_JSON_STRING },
 	[ID] = { "ID", "number since boot", false, NUMBER },
@@ -101,6 +103,7 @@ static void add(struct table *t, const struct region *r)
 
 	set_text(t, line, NAME, text("%s", r->name));
 	set_text(t, line, PIDS, pids(r, separator(t), &first));
+	set_number(t, line, PROCESSES, processes(r));
 	set_text(t, line, COMMAND, command_of(first));
 	set_number(t, line, INODE, r->inode);
 	if (!r->known)
@@ -110,6 +113,7 @@ static void add(struct table *t, const struct region *r)
 	set_size(t, line, PGTABLES, r->st.pgtable_bytes);
 	set_number(t, line, ATTACHED, r->st.attachments);
 	set_size(t, line, SAVED_MAX, saved_max(r));
+	set_text(t, line, PATH, path_of(r));
 	set_text(t, line, USER, user(r->uid));
 	set_number(t, line, ID, r->st.id);
 	set_address(t, line, BASE, r->st.base);

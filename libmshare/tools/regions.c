@@ -319,6 +319,23 @@ uint64_t saved_max(const struct region *r)
 	return r->st.attachments ? (r->st.attachments - 1) * r->st.pgtable_bytes : 0;
 }
 
+/* A process's attachments follow one another. */
+unsigned int processes(const struct region *r)
+{
+	unsigned int n = 0;
+	size_t i;
+
+	for (i = 0; i < r->nattachments; i++)
+		n += !i || r->attachments[i].pid != r->attachments[i - 1].pid;
+	return n;
+}
+
+char *path_of(const struct region *r)
+{
+	/* All of it is of that file, in however many parts. */
+	return r->st.flags & MSHARE_STAT_FILE && r->nobjects ? text("%s", r->objects[0].source) : NULL;
+}
+
 char *command_of(pid_t pid)
 {
 	char *path = text("/proc/%d/comm", pid), *line = NULL;

@@ -10,7 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME, TYPE, START, SIZE, PERM, PID, FD, RESIDENT, PGTABLES, SAVED_MAX, SWAPPED, FAULTS, ATTACHED, ID };
+enum { NAME, TYPE, START, SIZE, PERM, PID, FD, RESIDENT, PGTABLES, SAVED_MAX, SWAPPED, FAULTS, ATTACHED,
+       PROCESSES, PATH, ID };
 
 #define NUMBER	SCOLS_FL_RIGHT, SCOLS_JSON_NUMBER
 
@@ -29,6 +30,8 @@ static const struct column columns[] = {
 	[SWAPPED] = { "SWAPPED", "bytes in swap space", false, NUMBER },
 	[FAULTS] = { "FAULTS", "page faults", false, NUMBER },
 	[ATTACHED] = { "ATTACHED", "attachments, of all processes", false, NUMBER },
+	[PROCESSES] = { "PROCESSES", "how many have the region attached", false, NUMBER },
+	[PATH] = { "PATH", "the file whose region it is", false, 0, SCOLS_JSON_STRING },
 	[ID] = { "ID", "number since boot", false, NUMBER },
 };
 
@@ -73,6 +76,7 @@ static void add(struct table *t, const struct region *r)
 
 	set_text(t, line, NAME, text("%s", r->name));
 	set_text(t, line, TYPE, text("region"));
+	set_number(t, line, PROCESSES, processes(r));
 	if (r->known) {
 		set_address(t, line, START, r->st.base);
 		set_size(t, line, SIZE, r->st.size);
@@ -82,6 +86,7 @@ static void add(struct table *t, const struct region *r)
 		set_size(t, line, SWAPPED, r->st.swapped);
 		set_number(t, line, FAULTS, r->st.faults);
 		set_number(t, line, ATTACHED, r->st.attachments);
+		set_text(t, line, PATH, path_of(r));
 		set_number(t, line, ID, r->st.id);
 	}
 	for (i = 0; i < r->nobjects; i++)

@@ -67,6 +67,10 @@ unsigned long hidden_regions(const struct regions *rs);
  * what each process would have accessed itself, nobody knows.
  */
 uint64_t saved_max(const struct region *r);
+/* How many processes have the region attached, of those that were looked at. */
+unsigned int processes(const struct region *r);
+/* The path of the file whose region it is, as the kernel writes it; NULL if there is none. */
+char *path_of(const struct region *r);
 /* What a process is called, or "?"; to be freed. */
 char *command_of(pid_t pid);
 

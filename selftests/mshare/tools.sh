@@ -78,7 +78,7 @@ human() {
 	# 16 tables of 4 KiB lead to 32 MiB, and two to these.
 	is "72K 216K" "$mshare" ls -rno PGTABLES,SAVED-MAX
 }
-default_columns() { is 'NAME SIZE RESIDENT PGTABLES ATTACHED SAVED-MAX PIDS' sh -c "'$mshare' ls -r | head -n 1"; }
+default_columns() { is 'NAME SIZE RESIDENT PGTABLES ATTACHED SAVED-MAX PIDS PATH' sh -c "'$mshare' ls -r | head -n 1"; }
 types() { "$mshare" show -rno TYPE "$@" | sort | uniq -c | awk '{ printf "%s%s %s", s, $1, $2; s = ", " }'; }
 everything() { is "4 attachment, 4 descriptor, 1 object, 1 region" types "$@"; }
 # Every column and option that --help names is in the page.
@@ -135,6 +135,40 @@ start_files() {
 	mkfifo "$tmp/fifo"
 	setsid python3 "$tmp/files.py" build/libmshare/libmshare.so "$@" >"$tmp/fifo" &
 	read -r pid <"$tmp/fifo"
+}
+# A process that has the region of a file attached so many times, and not open.
+cat >"$tmp/opener.py" <<'END'
+import ctypes, os, signal, sys
+lib = ctypes.CDLL(sys.argv[1], use_errno=True)
+lib.mshare_open.argtypes = ctypes.c_int, ctypes.c_uint64, ctypes.c_uint
+lib.mshare_attach.restype = ctypes.c_void_p
+file = os.open(sys.argv[2], os.O_RDWR)
+region = lib.mshare_open(file, 0, 0)
+for i in range(int(sys.argv[3])):
+    at = lib.mshare_attach(region, None, 0)
+    ctypes.memset(at, 1, 8192)
+os.close(region)
+print(os.getpid(), flush=True)
+signal.pause()
+END
+# start_opener FILE TIMES: starts one, no relative of the others; all are in openers.
+openers=()
+start_opener() {
+	mkfifo "$tmp/opener"
+	setsid python3 "$tmp/opener.py" build/libmshare/libmshare.so "$@" >"$tmp/opener" &
+	read -r pid <"$tmp/opener"
+	openers+=("$pid")
+	rm "$tmp/opener"
+}
+end_openers() {
+	kill "${openers[@]}"
+	becomes regions 0
+}
+# As many tables as one process has, for the two attachments beside the first.
+opened() {
+	local tables
+	tables=$("$mshare" ls -bnro PGTABLES)
+	is "2 3 $tables $((2 * tables)) ${escaped/\\/'\x5c'}" "$mshare" ls -bnro PROCESSES,ATTACHED,PGTABLES,SAVED-MAX,PATH
 }
 end_files() {
 	kill "$pid"
@@ -381,9 +415,9 @@ check "ls: faults" number FAULTS faults
 check "ls: base" number BASE base
 check "ls: saved" saved
 check "ls: processes" sorted_pids
-check "ls: what else there is" is "python3 root 1 0 live" "$mshare" ls -bnro COMMAND,USER,OBJECTS,SWAPPED,STATE
-check "ls: more columns" is "$(fdinfo id)" sh -c "'$mshare' ls -nr -o +id | cut -d ' ' -f 8"
-check "ls: all columns" is 18 sh -c "'$mshare' ls --output-all -r | head -n 1 | wc -w"
+check "ls: what else there is" is "4 python3 root 1 0 live" "$mshare" ls -bnro PROCESSES,COMMAND,USER,OBJECTS,SWAPPED,STATE
+check "ls: more columns" is "$(fdinfo id)" sh -c "'$mshare' ls -nr -o +id | cut -d ' ' -f 9"
+check "ls: all columns" is 20 sh -c "'$mshare' ls --output-all -r | head -n 1 | wc -w"
 check "ls --json" json 'len(d["regions"]) == 1 and d["regions"][0]["size"] == 64 << 20 and
 	len(d["regions"][0]["pids"]) == 4 and d["regions"][0]["attached"] == 4' "$mshare" ls --json
 check "ls: nobody can run it" "${nobody[@]}" test -x "$mshare"
@@ -435,8 +469,23 @@ check "ls: any of two" is files "$mshare" ls -rno NAME /etc/passwd "$first"
 check "ls: a file system" is files "$mshare" ls -rno NAME "$tmp/mnt"
 check "ls: another file system" is "" "$mshare" ls -n /proc
 check "ls: paths" json "d['regions'][0]['files'] == ['$first', r'$escaped']" "$mshare" ls --json "$first"
+check "ls: it is the region of none of them" json "d['regions'][0]['path'] is None" "$mshare" ls --json
 check "ls: a file that is gone" is files sh -c "rm '$tmp/mnt/link' '$first' && '$mshare' ls -rno NAME '$first'"
 check "that process ends" end_files
+
+printf '%8192s' '' >"$second"
+start_opener "$second" 2
+start_opener "$second" 1
+check "ls: the file whose region it is, who has it, what that saves" opened
+check "ls --json: that file" json "d['regions'][0]['path'] == r'$escaped' and d['regions'][0]['name'] == r'two\012lines'" \
+	"$mshare" ls --json
+check "ls: the region of a file" is file "$mshare" ls -rno STATE "$second"
+check "show: that file" is "two\x5c012lines region 2 ${escaped/\\/'\x5c'}" sh -c "'$mshare' show -rno NAME,TYPE,PROCESSES,PATH $pid | head -n 1"
+check "show --json: that file" json "d['regions'][0]['path'] == r'$escaped' and d['regions'][0]['processes'] == 2 and
+	[c['path'] for c in d['regions'][0]['children']] == 4 * [None]" "$mshare" show --json -o +PATH,PROCESSES "$pid"
+rm "$second"
+check "ls: that file when it is gone" is "$escaped (deleted)" "$mshare" ls -no PATH
+check "those processes end" end_openers
 
 family close "$mshare" run --
 check "ls: nobody has it open" is "64M 32M 4" "$mshare" ls -rno SIZE,RESIDENT,ATTACHED
@@ -509,7 +558,7 @@ for command in ls show run candidates check; do
 done
 check "completion: commands" completes "ls show run candidates check -h --help -V --version" mshare ""
 check "completion: options" completes "--output --output-all" mshare ls --out
-check "completion: columns" completes "NAME,PGTABLES NAME,PIDS" mshare ls -o NAME,P
+check "completion: columns" completes "NAME,PGTABLES NAME,PIDS NAME,PATH NAME,PROCESSES" mshare ls -o NAME,P
 check "completion: the column to sort by" completes "SAVED-MAX" mshare ls --sort SAV
 check "completion: more columns" completes "+NAME" mshare ls -o +NA
 check "completion: columns behind =" completes "NAME,PGTABLES" mshare show --output = NAME,PG

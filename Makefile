@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 # Debian packages: what builds, boots and tests.
 PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl-dev \
-	kmod cpio rsync xz-utils patch ccache perl binutils file \
+	kmod cpio rsync xz-utils patch ccache perl binutils file git \
 	qemu-system-x86 busybox-static e2fsprogs util-linux \
 	sparse shellcheck mandoc groff gdb strace spin python3-docutils \
 	g++ pkg-config valgrind libsmartcols-dev procps liburing-dev gnuplot-nox python3 musl-tools \
@@ -101,11 +101,9 @@ objects: deps
 	@kernel/objects
 
 # For mailing lists; in build/send, of another BASE in build/BASE/send.
-series: PACKAGES += git
 series: deps
 	@kernel/send/make
 
-series-check: PACKAGES += git
 series-check: deps
 	@kernel/send/check
 

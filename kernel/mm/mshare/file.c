@@ -423,7 +423,7 @@ struct file *mshare_open_file(struct file *file, u64 length)
 	err = mshare_check_use(file, &length);
 	if (err)
 		return ERR_PTR(err);
-	path = kmalloc(sizeof(*path), GFP_KERNEL_ACCOUNT);
+	path = kmalloc_obj(*path, GFP_KERNEL_ACCOUNT);
 	if (!path)
 		return ERR_PTR(-ENOMEM);
 	*path = file->f_path;

@@ -215,7 +215,7 @@ static void mshare_drop_work(struct work_struct *work)
 
 static struct mshare_region *mshare_region_alloc(void)
 {
-	struct mshare_region *region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	struct mshare_region *region = kzalloc_obj(*region, GFP_KERNEL_ACCOUNT);
 
 	if (!region)
 		return NULL;

@@ -40,7 +40,8 @@ help:
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
 	@echo 'make differ       a region beside ordinary mappings, at random [MINUTES=10] [SEED=..]'
 	@echo 'make races        data races under random calls, found by KCSAN [MINUTES=10] [SEED=..]'
-	@echo 'make model        does the TLB protocol hold in every order? With spin, minutes'
+	@echo 'make model        do the TLB protocol and the registry of files hold in every order?'
+	@echo '                  With spin, minutes'
 	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
 	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
 	@echo 'make check-long   mutate, stress, differ, races, shuffle and writeback'
@@ -270,7 +271,7 @@ writeback: kernel tests
 		env ROUNDS=$(ROUNDS) MST_TIMEOUT=10800 \
 		sh build/selftests/run_tests.sh build/selftests writeback_test
 
-# The TLB protocol as a model, every configuration.
+# The TLB protocol and the registry of files as models, every configuration.
 model: deps
 	@selftests/model/run
 

@@ -35,6 +35,7 @@ help:
 	@echo 'make check        the fast and the debug kernel, and every test on them [SEED=order]'
 	@echo 'make smoke        the fast kernel and the core tests only'
 	@echo 'make check-harness  does the harness notice kernels and tests that fail?'
+	@echo 'make check-level1 do the tests of level 1 of the ABI, as they were, still pass?'
 	@echo 'make lint         checkpatch, sparse, W=1, kernel-doc, documentation'
 	@echo 'make mutate       do the tests notice faults put in on purpose? [MUTATIONS=..]'
 	@echo 'make stress       random calls on the debug kernel [MINUTES=10] [SEED=..]'
@@ -231,6 +232,12 @@ LIST = check
 suite: deps
 	@MAKE='$(MAKE)' selftests/vm/suite $(LIST) $(SUITES)
 
+# The tests of the commit before level 2 of the ABI, on this kernel.
+check-level1: kernel
+	@set -o pipefail; selftests/vm/level1 | tee build/level1.tap | \
+		selftests/vm/tap --min 1237 --skip 'no /dev/hmm_dmirror0'
+	@$(WARN)
+
 # Warnings of the tools that kernel developers run.
 lint: kernel
 	@kernel/lint
@@ -286,4 +293,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services
+.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1

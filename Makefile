@@ -221,6 +221,10 @@ postgres: deps
 servers: deps
 	@selftests/lib/servers-get build/servers
 
+# What the suite "files" has of programs that are not on every machine.
+files: deps
+	@selftests/lib/files-get build/files
+
 check suite: postgres
 check smoke: deps
 	@MAKE='$(MAKE)' selftests/vm/suite $@ $(SUITES)
@@ -293,4 +297,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1
+.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1 files

@@ -6,11 +6,12 @@
 
 starts COUNT processes of a reader, under a command if there is one, and prints what
 all of them have read (it has to be the same), the bytes of page tables and the page
-faults that it took them together.  The other words are names of functions here.
+faults that it took them together.  A reader is a function here, or "exec" and another
+program that does as reader() does.  The other words are names of functions here.
 """
-import hashlib
 import importlib
 import mmap
+import os
 import random
 import signal
 import sqlite3
@@ -18,6 +19,8 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
+import zlib
 
 MIB = 1 << 20
 # What a reader loads before it is measured, by the first word of its name.
@@ -25,21 +28,48 @@ MODULES = {"numpy": "numpy", "lmdb": "lmdb", "mmdb": "maxminddb",
            "shm": "multiprocessing.shared_memory"}
 
 
-def costs():
-    """The bytes of page tables of this process and its page faults so far."""
-    with open("/proc/self/status") as status:
+def costs(pid="self"):
+    """The bytes of page tables of a process and its page faults so far."""
+    with open(f"/proc/{pid}/status") as status:
         tables = next(int(line.split()[1]) for line in status if line.startswith("VmPTE:"))
-    with open("/proc/self/stat") as stat:
+    with open(f"/proc/{pid}/stat") as stat:
         fields = stat.read().rpartition(")")[2].split()
     return tables * 1024, int(fields[7]) + int(fields[9])
 
 
-def reader(name, arguments):
-    """Reads once, tells what it has read and what it took, and waits."""
+def region_tables(command):
+    """Of all regions, if that command is mshare."""
+    if not command:
+        return 0
+    regions = subprocess.run([command[0], "ls", "-bnro", "PGTABLES"], stdout=subprocess.PIPE,
+                             text=True, check=True)
+    return sum(int(line) for line in regions.stdout.split())
+
+
+def split(words):
+    """What is before a "--", and the command after it."""
+    words = list(words)
+    if "--" not in words:
+        return words, []
+    at = words.index("--")
+    return words[:at], words[at + 1:]
+
+
+def program(words, command):
+    """How a function here is started, or another program."""
+    if words[0] == "exec":
+        return command + words[1:]
+    return command + [sys.executable, __file__] + words
+
+
+def reader(name, *arguments):
+    """Reads once when it is told to, tells what it has read and what it took, and waits."""
     function = globals()[name]
     family = name.partition("_")[0]
     if family in MODULES:
         importlib.import_module(MODULES[family])
+    print("loaded", flush=True)
+    sys.stdin.readline()
     tables, faults = costs()
     keep, digest = function(*arguments)
     after = costs()
@@ -49,25 +79,25 @@ def reader(name, arguments):
 
 
 def measure(count, *words):
-    """Starts the readers one after the other, all of which stay until the last is there."""
-    words = list(words)
-    command = []
-    if "--" in words:
-        at = words.index("--")
-        words, command = words[:at], words[at + 1:]
-    args = command + [sys.executable, __file__, "reader"] + words
+    """All are loaded at a time, read one after the other, and stay until the last has."""
+    words, command = split(words)
+    if words[0] != "exec":
+        words = ["reader"] + words
     readers, tables, faults, digests = [], 0, 0, set()
     for _ in range(int(count)):
-        one = subprocess.Popen(args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        readers.append(one)
+        readers.append(subprocess.Popen(program(words, command), stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, text=True))
+    for one in readers:
+        if one.stdout.readline() != "loaded\n":
+            sys.exit("a reader does not begin")
+    for one in readers:
+        one.stdin.write("\n")
+        one.stdin.flush()
         digest, t, f = one.stdout.readline().split()
         digests.add(digest)
         tables += int(t)
         faults += int(f)
-    if command:
-        regions = subprocess.run([command[0], "ls", "-bnro", "PGTABLES"], stdout=subprocess.PIPE,
-                                 text=True, check=True)
-        tables += sum(int(line) for line in regions.stdout.split())
+    tables += region_tables(command)
     for one in readers:
         one.stdin.close()
         if one.wait():
@@ -79,11 +109,11 @@ def measure(count, *words):
 
 def file_digest(path):
     """What read(2) says."""
-    digest = hashlib.sha1()
+    digest = 0
     with open(path, "rb") as file:
         for part in iter(lambda: file.read(MIB), b""):
-            digest.update(part)
-    print(digest.hexdigest())
+            digest = zlib.crc32(part, digest)
+    print(digest)
 
 
 # numpy.memmap
@@ -108,7 +138,7 @@ def numpy_write(path, part, parts):
 def numpy_read(path):
     import numpy
     array = numpy.memmap(path, dtype="u8", mode="r")
-    return array, hashlib.sha1(array).hexdigest()
+    return array, zlib.crc32(array)
 
 
 def numpy_count(path):
@@ -126,6 +156,7 @@ def numpy_check(path):
     array = numpy.memmap(path, dtype="u8", mode="r")
     with open(path, "rb") as file:
         assert file.read() == array.tobytes()
+    assert array[0] > 0
     steps = numpy.diff(array.astype("i8"))
     assert steps.max() <= 0 and steps.sum() >= -3
 
@@ -150,11 +181,11 @@ def lmdb_make(path, count):
 
 def lmdb_read(path):
     env = lmdb_open(path, readonly=True)
-    digest = hashlib.sha1()
+    digest = 0
     with env.begin() as txn:
         for key, value in txn.cursor():
-            digest.update(key + value)
-    return env, digest.hexdigest()
+            digest = zlib.crc32(key + value, digest)
+    return env, digest
 
 
 def lmdb_count(path, writemap=""):
@@ -203,10 +234,10 @@ def sqlite_make(path, mode, count):
 
 def sqlite_read(path):
     base = sqlite_open(path)
-    digest = hashlib.sha1()
+    digest = 0
     for row in base.execute("SELECT n, text FROM t ORDER BY n"):
-        digest.update(repr(row).encode())
-    return base, digest.hexdigest()
+        digest = zlib.crc32(repr(row).encode(), digest)
+    return base, digest
 
 
 def sqlite_count(path):
@@ -262,15 +293,23 @@ def mmdb_make(path, depth):
             file.write(mmdb_text(name) + value)
 
 
+def mmdb_forever(path):
+    """A reader to be killed."""
+    mmdb_read(path)
+    print("ready", flush=True)
+    while True:
+        mmdb_read(path)
+
+
 def mmdb_read(path):
     import maxminddb
     base = maxminddb.open_database(path, maxminddb.MODE_MMAP_EXT)
     random.seed(2)
-    digest = hashlib.sha1()
+    digest = 0
     for _ in range(20000):
         address = ".".join(str(random.randrange(256)) for _ in range(4))
-        digest.update(base.get(address).encode())
-    return base, digest.hexdigest()
+        digest = zlib.crc32(base.get(address).encode(), digest)
+    return base, digest
 
 
 # multiprocessing.shared_memory, by name
@@ -303,21 +342,86 @@ def shm_write(name, part, parts):
 
 def shm_read(name):
     memory = shm_open(name)
-    return memory, hashlib.sha1(memory.buf).hexdigest()
+    return memory, zlib.crc32(memory.buf)
+
+
+def shm_count(name):
+    """Writes all pages once more and once more, with a number each time."""
+    memory = shm_open(name)
+    print("ready", flush=True)
+    n = 0
+    while True:
+        n = n % 255 + 1
+        for at in range(0, memory.size, mmap.PAGESIZE):
+            memory.buf[at] = n
+
+
+def shm_check(name):
+    """Three writers that were killed have left one border each, at most."""
+    memory = shm_open(name)
+    pages = memory.buf[::mmap.PAGESIZE].tobytes()
+    with open("/dev/shm/" + name, "rb") as file:
+        assert file.read()[::mmap.PAGESIZE] == pages
+    assert pages[0] and sum(a != b for a, b in zip(pages, pages[1:])) <= 3
+    memory.close()
+
+
+# Squid, whose workers have the objects they cache in one file of POSIX shared memory
+
+def fetch(port, path):
+    proxy = urllib.request.ProxyHandler({"http": f"http://127.0.0.1:{port}"})
+    return urllib.request.build_opener(proxy).open("http://127.0.0.1:8080/" + path, timeout=120)
+
+
+def squid_objects(directory, count):
+    random.seed(4)
+    for i in range(int(count)):
+        with open(f"{directory}/{i}", "wb") as file:
+            file.write(random.randbytes(4 * MIB))
+
+
+def squid_fetch(port, count, cached=True):
+    """All objects from one worker; it must have them if they are CACHED."""
+    digest = 0
+    for i in range(int(count)):
+        with fetch(port, str(i)) as answer:
+            assert not cached or answer.headers["X-Cache"].startswith("HIT"), i
+            digest = zlib.crc32(answer.read(), digest)
+    return digest
+
+
+def squid_measure(count, *words):
+    """What it takes that the first worker, PORT:PID, gets all objects and the others have them."""
+    words, command = split(words)
+    workers = [word.split(":") for word in words]
+    before = [costs(pid) for _, pid in workers]
+    digests = {squid_fetch(port, count, i > 0) for i, (port, _) in enumerate(workers)}
+    after = [costs(pid) for _, pid in workers]
+    if len(digests) != 1:
+        sys.exit(f"workers do not agree: {digests}")
+    print(digests.pop(), sum(a[0] - b[0] for a, b in zip(after, before)) + region_tables(command),
+          sum(a[1] - b[1] for a, b in zip(after, before)))
+
+
+def squid_check(count, digest, *ports):
+    for port in ports:
+        assert squid_fetch(port, count) == int(digest), port
+
+
+def squid_kill(port, pid):
+    """While the worker answers."""
+    with fetch(port, "0") as answer:
+        assert len(answer.read(MIB // 4)) == MIB // 4
+        os.kill(int(pid), signal.SIGKILL)
 
 
 # Killed in the middle
 
 def kill(rounds, function, *words):
     """Starts a writer and kills it a little later, each time a little later still."""
-    words = list(words)
-    command = []
-    if "--" in words:
-        at = words.index("--")
-        words, command = words[:at], words[at + 1:]
+    words, command = split((function, *words))
     for i in range(int(rounds)):
-        writer = subprocess.Popen(command + [sys.executable, __file__, function] + words,
-                                  stdout=subprocess.PIPE, text=True)
+        writer = subprocess.Popen(program(words, command), stdout=subprocess.PIPE, text=True)
         if writer.stdout.readline() != "ready\n":
             sys.exit("the writer does not begin")
         time.sleep(0.3 + 0.17 * i)
@@ -328,11 +432,7 @@ def kill(rounds, function, *words):
 
 
 def main():
-    name, words = sys.argv[1], sys.argv[2:]
-    if name == "reader":
-        reader(words[0], words[1:])
-    else:
-        globals()[name](*words)
+    globals()[sys.argv[1]](*sys.argv[2:])
 
 
 if __name__ == "__main__":

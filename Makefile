@@ -30,6 +30,8 @@ help:
 	@echo 'make bench-postgres  PostgreSQL with and without mshare run [QUICK=1]'
 	@echo 'make bench-programs  Debian'\''s servers and others with and without mshare run'
 	@echo 'make regress-postgres  its regression tests with and without mshare run'
+	@echo 'make regress-files  the tests of LMDB and SQLite with and without mshare run --files'
+	@echo '                  [TESTS="lmdb wal* .."]'
 	@echo 'make regress-kselftest  the selftests of the kernel and of stress-ng, on the kernel'
 	@echo '                  without our patches and on ours'
 	@echo 'make check        the fast and the debug kernel, and every test on them [SEED=order]'
@@ -205,6 +207,16 @@ regress-postgres: kernel tests
 	@sed -n 's/^# summary: //p' build/postgres-regress.tap
 	@$(WARN)
 
+# LMDB's and SQLite's own tests, with and without; TESTS: some of SQLite's, or others.
+regress-files: PACKAGES += dpkg-dev tcl-dev
+regress-files: kernel tests
+	@selftests/lib/databases-get build/databases
+	@set -f -o pipefail; selftests/vm/run --smp 4 --mem 6144 --timeout 43200 --append nopti -- \
+		bash selftests/mshare/databases-regress.sh build/databases $(TESTS) | \
+		tee build/databases-regress.tap | selftests/vm/tap $(if $(TESTS),,--min 230)
+	@sed -n 's/^# summary: //p' build/databases-regress.tap
+	@$(WARN)
+
 # The kernel's own selftests and stress-ng's, on the kernel without our patches and ours.
 regress-kselftest: PACKAGES += libcap-dev libnuma-dev libfuse-dev stress-ng
 regress-kselftest: kernel kernel-base
@@ -297,4 +309,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1 files
+.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1 files regress-files

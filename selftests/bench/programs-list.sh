@@ -55,7 +55,7 @@ php_up() { [ -S $dir/fpm.sock ]; }
 php_load() { php_get fill && together "$n" php_get use && saw "$n"; }
 
 # The configuration of the package, with OPcache of 128 MiB.
-program apache libapache2-mod-php8.2 20 --anywhere
+program apache apache2-bin 20 --anywhere
 apache_prepare() {
 	php_files
 	ln -sf $dir/{fill,use}.php /var/www/html/
@@ -524,7 +524,7 @@ nsd_prepare() {
 	} >$dir/example.zone
 }
 nsd_start() { "${run[@]}" nsd -d -c $dir/nsd.conf & }
-nsd_up() { listens 5300; }
+nsd_up() { [ "$(wc -l <"$cgroup/cgroup.procs")" -gt "$n" ] && listens 5300; }
 
 program etcd etcd-server 1 --files
 etcd_prepare() { rm -rf $dir/etcd; }

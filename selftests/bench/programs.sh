@@ -44,12 +44,13 @@ function kib(n) { return sprintf("%.0f", n / 1024) }
 function thousands(n) { return sprintf("%.1f", n / 1000) }
 /^#.*failed/ { print >"/dev/stderr"; bad = 1 }
 /^#/ || NF != 12 { next }
-$4 == "mmap" { shared = $9; all = $10; faults = $11; areas = $7; next }
+$4 == "mmap" { before = $1 " " $3; shared = $9; all = $10; faults = $11; areas = $7; next }
+before != $1 " " $3 { print "programs.sh: " $1 " was not run without" >"/dev/stderr"; bad = 1; next }
 {
 	if ($1 == "php") tables[$3] = $9
 	if ($1 == "php" && $3 == 1) next
 	name = $1
-	sub(/_/, ", ", name)
+	sub(/_.*/, "", name)
 	version = $2
 	sub(/^[0-9]*:/, "", version)
 	sub(/[-+][^-]*$/, "", version)

@@ -321,7 +321,7 @@ stressor() {
 	local way=$1 name=$2 command=()
 	shift 2
 	[ "$way" = plain ] || command=("$mshare" run --files --min 64K --verbose --)
-	"${command[@]}" $files/usr/bin/stress-ng --temp-path "$tmp/disk" --verify --timeout 120 \
+	"${command[@]}" $files/usr/bin/stress-ng --temp-path "$tmp/disk" --verify --timeout 20 \
 		"--$name" 2 "$@" >"$tmp/stress.$way" 2>&1
 	echo "exit status $?"
 	sed -n 's/ *\[[0-9]*\]//; s/ completed in .*//; /: \(fail\|error\):/p; /successful run/p' "$tmp/stress.$way"

@@ -4,13 +4,19 @@
  *
  * What an ASID must flush depends on three numbers.  Emulated machines have no
  * ASIDs to get it wrong with.  Nor does anybody notice what a CPU has left for
- * nothing: it is back a moment later.
+ * nothing: it is back a moment later.  And no program can stop another one between two
+ * steps of a system call.
  */
 #include <kunit/test.h>
+#include <linux/completion.h>
+#include <linux/delay.h>
+#include <linux/file.h>
+#include <linux/kthread.h>
 #include <asm/mshare_asid.h>
 #include <asm/mshare_tlb.h>
 
 #include "mshare.h"
+#include "vma.h"
 
 struct flush_case {
 	const char *name;
@@ -331,6 +337,159 @@ static void slots_of_asids(struct kunit *test)
 	}
 }
 
+/*
+ * The last who has the region of a file and the next who opens it.  Each is a thread;
+ * the one who lets go is stopped twice: by I_SYNC before the region leaves the registry,
+ * and by the lock of the host mm before its memory is freed.
+ */
+
+/* A thread that opens the region of a file, or that lets go of one. */
+struct party {
+	struct file *file;	/* whose region is wanted, or NULL: lets go */
+	struct file *region;
+	struct completion done;
+};
+
+static int party_main(void *data)
+{
+	struct party *p = data;
+
+	if (p->file)
+		p->region = mshare_open_file(p->file, PAGE_SIZE);
+	else
+		__fput_sync(p->region);
+	complete(&p->done);
+	return 0;
+}
+
+/* Lives until it is done: the caller waits for that. */
+static void party_start(struct kunit *test, struct party *p, struct file *file)
+{
+	struct task_struct *task;
+
+	p->file = file;
+	init_completion(&p->done);
+	task = kthread_run(party_main, p, "mshare_kunit");
+	KUNIT_ASSERT_FALSE(test, IS_ERR(task));
+}
+
+static bool party_done_within(struct party *p, unsigned int seconds)
+{
+	return wait_for_completion_timeout(&p->done, seconds * HZ);
+}
+
+static u64 opened_id(const struct file *region)
+{
+	return IS_ERR(region) ? 0 : mshare_file_region(region)->id;
+}
+
+/* The number of the region that an opener gets now, who keeps nothing; 0 if he does not. */
+static u64 id_now(struct file *file)
+{
+	struct file *region = mshare_open_file(file, PAGE_SIZE);
+	u64 id = opened_id(region);
+
+	if (!IS_ERR(region))
+		__fput_sync(region);
+	return id;
+}
+
+static void opener_before_the_last_goes(struct kunit *test)
+{
+	struct file *file = mshare_kunit_file(PAGE_SIZE);
+	struct party last = {}, next = {};
+	u64 id;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
+	last.region = mshare_open_file(file, PAGE_SIZE);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(last.region));
+	id = opened_id(last.region);
+	KUNIT_EXPECT_NE(test, 0, id);
+
+	party_start(test, &next, file);
+	wait_for_completion(&next.done);
+	party_start(test, &last, NULL);
+	wait_for_completion(&last.done);
+	/* It has what the last one had, and so has the one after it. */
+	KUNIT_EXPECT_EQ(test, id, opened_id(next.region));
+	KUNIT_EXPECT_EQ(test, id, id_now(file));
+	if (!IS_ERR(next.region))
+		__fput_sync(next.region);
+	/* Nobody has it any more. */
+	KUNIT_EXPECT_GT(test, id_now(file), id);
+	fput(file);
+}
+
+/* Waits until the inode that is being evicted has come so far. */
+static bool evicted_to(struct inode *inode, bool (*there)(struct inode *inode))
+{
+	unsigned int i;
+
+	for (i = 0; i < 10000 && !there(inode); i++)
+		usleep_range(1000, 2000);
+	return there(inode);
+}
+
+static bool is_going(struct inode *inode)
+{
+	return mshare_inode_state(inode) & I_FREEING;
+}
+
+static bool is_forgotten(struct inode *inode)
+{
+	return inode_unhashed(inode);
+}
+
+static void opener_after_the_last_has_gone(struct kunit *test)
+{
+	struct file *file = mshare_kunit_file(PAGE_SIZE);
+	struct party last = {}, next = {};
+	struct inode *inode;
+	struct mm_struct *mm;
+	u64 id;
+
+	KUNIT_ASSERT_FALSE(test, IS_ERR(file));
+	last.region = mshare_open_file(file, PAGE_SIZE);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(last.region));
+	id = opened_id(last.region);
+	inode = file_inode(last.region);
+	mm = mshare_file_region(last.region)->mm;
+	mmgrab(mm);
+
+	spin_lock(&inode->i_lock);
+	mshare_inode_set_state(inode, I_SYNC);
+	spin_unlock(&inode->i_lock);
+	mmap_write_lock(mm);
+
+	/* It has let go, and the registry still has the region: who comes now waits. */
+	party_start(test, &last, NULL);
+	KUNIT_EXPECT_TRUE(test, evicted_to(inode, is_going));
+	KUNIT_EXPECT_FALSE(test, is_forgotten(inode));
+	party_start(test, &next, file);
+	KUNIT_EXPECT_FALSE(test, party_done_within(&next, 1));
+
+	/* The registry forgets it, but its memory is still there: that is not waited for. */
+	spin_lock(&inode->i_lock);
+	mshare_inode_clear_state(inode, I_SYNC);
+	inode_wake_up_bit(inode, __I_SYNC);
+	spin_unlock(&inode->i_lock);
+	KUNIT_EXPECT_TRUE(test, evicted_to(inode, is_forgotten));
+	KUNIT_EXPECT_TRUE(test, party_done_within(&next, 10));
+	KUNIT_EXPECT_FALSE(test, completion_done(&last.done));
+
+	/* Nor does it matter to the new one when the old one ends. */
+	mmap_write_unlock(mm);
+	wait_for_completion(&last.done);
+	if (!next.region)
+		wait_for_completion(&next.done);
+	KUNIT_EXPECT_GT(test, opened_id(next.region), id);
+	KUNIT_EXPECT_EQ(test, opened_id(next.region), id_now(file));
+	if (!IS_ERR(next.region))
+		__fput_sync(next.region);
+	mmdrop(mm);
+	fput(file);
+}
+
 static struct kunit_case mshare_cases[] = {
 	KUNIT_CASE_PARAM(flush_needed, flush_gen_params),
 	KUNIT_CASE(flush_sequences),
@@ -341,6 +500,8 @@ static struct kunit_case mshare_cases[] = {
 	KUNIT_CASE(slots_of_asids),
 	KUNIT_CASE(link_permissions),
 	KUNIT_CASE(name_of_the_flag),
+	KUNIT_CASE(opener_before_the_last_goes),
+	KUNIT_CASE_SLOW(opener_after_the_last_has_gone),
 	{}
 };
 

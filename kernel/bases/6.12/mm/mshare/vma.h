@@ -13,6 +13,7 @@
 #include <linux/memfd.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
+#include <linux/shmem_fs.h>
 
 #include "../internal.h"
 
@@ -84,6 +85,12 @@ static inline struct file *mshare_hugetlb_file(u64 length, int page_size_log)
 				  HUGETLB_ANONHUGE_INODE, page_size_log);
 }
 
+/* A file of memory, for tests. */
+static inline struct file *mshare_kunit_file(loff_t size)
+{
+	return shmem_file_setup("kunit", size, 0);
+}
+
 static inline void mshare_vma_set_range(struct vm_area_struct *vma, unsigned long start,
 					unsigned long end, pgoff_t pgoff)
 {
@@ -97,6 +104,23 @@ mshare_modify_flags(struct vma_iterator *vmi, struct vm_area_struct *prev,
 		    vm_flags_t *vm_flags)
 {
 	return vma_modify_flags(vmi, prev, vma, start, end, *vm_flags);
+}
+
+/* State of inodes, with i_lock held to change it */
+
+static inline unsigned long mshare_inode_state(struct inode *inode)
+{
+	return READ_ONCE(inode->i_state);
+}
+
+static inline void mshare_inode_set_state(struct inode *inode, unsigned long flags)
+{
+	WRITE_ONCE(inode->i_state, inode->i_state | flags);
+}
+
+static inline void mshare_inode_clear_state(struct inode *inode, unsigned long flags)
+{
+	WRITE_ONCE(inode->i_state, inode->i_state & ~flags);
 }
 
 /* Locks of VMAs */

@@ -13,6 +13,7 @@
 #include <linux/mm.h>
 #include <linux/overlayfs.h>
 #include <linux/refcount.h>
+#include <linux/shmem_fs.h>
 
 #include "../internal.h"
 
@@ -56,6 +57,12 @@ static inline struct file *mshare_hugetlb_file(u64 length, int page_size_log)
 				  HUGETLB_ANONHUGE_INODE, page_size_log);
 }
 
+/* A file of memory, for tests. */
+static inline struct file *mshare_kunit_file(loff_t size)
+{
+	return shmem_file_setup("kunit", size, EMPTY_VMA_FLAGS);
+}
+
 static inline void mshare_vma_set_range(struct vm_area_struct *vma, unsigned long start,
 					unsigned long end, pgoff_t pgoff)
 {
@@ -79,6 +86,23 @@ mshare_modify_flags(struct vma_iterator *vmi, struct vm_area_struct *prev,
 	vma = vma_modify_flags(vmi, prev, vma, start, end, &flags);
 	*vm_flags = vma_flags_to_legacy(flags);
 	return vma;
+}
+
+/* State of inodes, with i_lock held to change it */
+
+static inline unsigned long mshare_inode_state(struct inode *inode)
+{
+	return inode_state_read_once(inode);
+}
+
+static inline void mshare_inode_set_state(struct inode *inode, unsigned long flags)
+{
+	inode_state_set(inode, flags);
+}
+
+static inline void mshare_inode_clear_state(struct inode *inode, unsigned long flags)
+{
+	inode_state_clear(inode, flags);
 }
 
 /* Locks of VMAs */

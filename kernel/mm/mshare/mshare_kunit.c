@@ -2,7 +2,7 @@
 /*
  * mshare - tests of what needs no machine to be tested
  *
- * What an ASID must flush depends on three numbers.  Emulated machines have no
+ * What an ASID must flush depends on a few numbers.  Emulated machines have no
  * ASIDs to get it wrong with.  Nor does anybody notice what a CPU has left for
  * nothing: it is back a moment later.  And no program can stop another one between two
  * steps of a system call.

@@ -1058,26 +1058,25 @@ TEST_F(file, whoever_finds_it_is_not_refused_for_the_limit)
 			pid[i] = fork();
 			ASSERT_LE(0, pid[i]);
 			if (!pid[i]) {
+				int fd;
+
 				CHILD_CHECK(!setuid(1000));
 				__sync_fetch_and_add(&s->ready, 1);
 				while (!s->go)
 					;
-				CHILD_CHECK(mshare_open(self->reader, 0, 0) >= 0);
+				fd = mshare_open(self->reader, 0, 0);
 				__sync_fetch_and_add(&s->ready, 1);
 				while (s->ready < 16)
 					sched_yield();
+				CHILD_CHECK(fd >= 0);
 				_exit(0);
 			}
 		}
 		while (s->ready < 8)
 			sched_yield();
 		s->go = 1;
-		for (i = 0; i < 8; i++) {
-			EXPECT_EQ(0, wait_for(pid[i])) {
-				/* The others need not wait for him. */
-				s->ready = 16;
-			}
-		}
+		for (i = 0; i < 8; i++)
+			EXPECT_EQ(0, wait_for(pid[i]));
 		EXPECT_TRUE(sys_mshare_becomes("regions", self->regions));
 	}
 	write_number(SYS "max_regions_per_user", old);

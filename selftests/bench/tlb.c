@@ -182,6 +182,20 @@ static void unmap(enum way way, uint64_t offset)
 		err(1, "unmap");
 }
 
+/* The next PAGES of them: the median of what each costs. */
+static uint64_t unmap_pages(enum way way)
+{
+	uint64_t cost[PAGES], from;
+	int i;
+
+	for (i = 0; i < PAGES; i++, gone += PAGE) {
+		from = __rdtsc();
+		unmap(way, gone);
+		cost[i] = __rdtsc() - from;
+	}
+	return median(cost, PAGES);
+}
+
 /* The kernel frees what others wait for; let it, so that it is not measured. */
 static void settle(void)
 {
@@ -190,32 +204,28 @@ static void settle(void)
 
 static void unmaps(enum way way, bool ipis)
 {
-	int step, others = 0, cpu, i;
+	int step, others = 0, cpu;
 
 	pin(0);
 	set_up(way);
 	if (ipis)
 		start(way, spinner);
 	for (step = 0; step < STEPS; step++) {
-		uint64_t cost[PAGES], from, total = 0;
+		uint64_t cost, total = 0;
 
 		for (; others < ladder[step]; others++)
 			start(way, sleeper);
 		settle();
 		if (ipis && !tlb_count_begin())
 			exit(1);
-		for (i = 0; i < PAGES; i++, gone += PAGE) {
-			from = __rdtsc();
-			unmap(way, gone);
-			cost[i] = __rdtsc() - from;
-		}
+		cost = unmap_pages(way);
 		if (ipis) {
 			for (cpu = 0; cpu < cpus(); cpu++)
 				total += tlb_ipis(cpu);
 			tlb_count_end();
 			found("ipis", names[way], ladder[step], (double)total / PAGES, 2);
 		} else {
-			found("unmap", names[way], ladder[step], median(cost, PAGES), 0);
+			found("unmap", names[way], ladder[step], cost, 0);
 		}
 	}
 }
@@ -245,24 +255,16 @@ static void attach_regions(int n, unsigned int flags)
 
 static void several_regions(int n)
 {
-	uint64_t cost[PAGES], from;
 	long long fulls;
-	int i;
 
 	pin(0);
 	attach_regions(n - 1, 0);
 	set_up(MSHARE);
 	settle();
-	for (i = 0; i < PAGES; i++, gone += PAGE) {
-		from = __rdtsc();
-		unmap(MSHARE, gone);
-		cost[i] = __rdtsc() - from;
-	}
-	found("unmap-beside", "mshare", n, median(cost, PAGES), 0);
+	found("unmap-beside", "mshare", n, unmap_pages(MSHARE), 0);
 	if (!tlb_full_begin())
 		exit(1);
-	for (i = 0; i < PAGES; i++, gone += PAGE)
-		unmap(MSHARE, gone);
+	unmap_pages(MSHARE);
 	fulls = tlb_fulls();
 	found("full-flushes", "mshare", n, (double)fulls / PAGES, 2);
 	/* Nothing is counted if there is nothing, and not because nothing is counted. */

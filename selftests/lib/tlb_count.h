@@ -84,19 +84,24 @@ static inline bool tlb_count_begin(void)
 	return true;
 }
 
-/* How often CPU has been asked since the beginning. */
-static inline long long tlb_ipis(int cpu)
+/* How many events a trace instance has seen; INSTANCE ends with a slash. */
+static inline long long trace_events(const char *instance)
 {
 	long long total = 0;
-	int from;
+	char path[256];
+	int cpu;
 
-	for (from = 0; from < cpus(); from++) {
-		char path[192];
-
-		strcpy(path, tlb_trace_path(cpu, "per_cpu/cpu%d/stats", from));
+	for (cpu = 0; cpu < cpus(); cpu++) {
+		snprintf(path, sizeof(path), "%sper_cpu/cpu%d/stats", instance, cpu);
 		total += file_key(path, "entries:") + file_key(path, "overrun:");
 	}
 	return total;
+}
+
+/* How often CPU has been asked since the beginning. */
+static inline long long tlb_ipis(int cpu)
+{
+	return trace_events(tlb_trace_path(cpu, ""));
 }
 
 /* Where flushes of everything that this process makes on its own CPU are counted. */
@@ -129,16 +134,7 @@ static inline bool tlb_full_begin(void)
 /* How many there have been since the beginning. */
 static inline long long tlb_fulls(void)
 {
-	long long total = 0;
-	int cpu;
-
-	for (cpu = 0; cpu < cpus(); cpu++) {
-		char path[96];
-
-		snprintf(path, sizeof(path), TLB_FULL "per_cpu/cpu%d/stats", cpu);
-		total += file_key(path, "entries:") + file_key(path, "overrun:");
-	}
-	return total;
+	return trace_events(TLB_FULL);
 }
 
 /* The row TLB of /proc/interrupts: flushes that CPU was asked for by anybody. */

@@ -2,51 +2,54 @@
 /*
  * mshare - TLB coherence of shared page tables
  *
- * No CPU ever loads a host mm, so what the rest of the TLB code knows about who
- * uses an mm has to be kept true for it by those that load its guests:
+ * No CPU ever loads a host mm.  The CPUs that load its guests keep up the state
+ * by which the rest of the TLB code knows the users of an mm:
  *
- * S1  A CPU that has a guest loaded, lazy or not, whose link may be set is in
- *     mm_cpumask(host).  The mask may hold more; only the CPU itself takes
- *     itself out, with IRQs off.
- * S2  mshare_seen of an ASID = {id, gen[]}: it holds nothing from the tables of a
- *     host of the set with that id older than the state at the gen of the host's
- *     context.tlb_gen.  That is read before the flush that makes it true.  The last
- *     gen may be the sum of several hosts.  It never comes back to a value, as each
- *     of its parts only grows.
- * S3  A set is published before the first link of what it names is set, and
- *     withdrawn after the flush that follows when the last one was cleared.
+ * S1  A CPU that has a guest loaded, lazy or not, is in mm_cpumask(host) as long
+ *     as a link to the host may be set.  The mask may hold other CPUs, too.  Only
+ *     the CPU itself clears its bit, with IRQs off.
+ * S2  mshare_seen of an ASID is {id, gen[]}.  From the tables of a host in the set
+ *     with that id, the ASID holds nothing older than the state at the gen of that
+ *     host, a value of its context.tlb_gen.  The CPU reads this value before the
+ *     flush that makes the statement true.  The last gen may be the sum of the
+ *     values of several hosts.  Each of them only grows, so no sum occurs twice.
+ * S3  A set is published before the first link to a host that it names is set.  It
+ *     is withdrawn after the last link was cleared and the guest was flushed.
  * S4  A link is set only after arch_mshare_publish() has returned.
- * S5  A host mm is freed only a grace period after it was withdrawn: who reads
- *     a set has IRQs off, which RCU waits for.
- * S6  Flushing a host takes no lock and does not sleep: callers hold page-table
- *     locks, and reclaim has no lock of the mm at all.
+ * S5  A host mm is freed only a grace period after it was withdrawn.  Readers of a
+ *     set have IRQs off, and RCU waits for them.
+ * S6  Flushing a host takes no lock and does not sleep.  Its callers hold
+ *     page-table locks, and reclaim holds no lock of the mm at all.
  *
- * With S1 every flush of a host, ranged or batched, goes to the CPUs that run
- * guests and to no other, in one round however many guests there are.  Those
- * that sleep find out by S2 when they are loaded again, as do ASIDs that are
- * kept for guests not loaded now.
+ * By S1, each flush of a host, ranged or batched, goes in one round to the CPUs
+ * that run its guests and to no others, however many guests there are.  Guests
+ * that are not loaded, and ASIDs that are kept for them, notice by S2 when they
+ * are loaded again.
  *
- * Flush against switch: the flusher changes the tables, increments tlb_gen and
- * reads the mask; the CPU sets its bit and then reads tlb_gen.  Both increment
- * and bit are full barriers: either the flusher sees the bit, or the CPU sees
- * the new generation and flushes.  A lazy CPU gets no IPI unless tables are
- * freed, and compares when it stops being lazy.
+ * Flush against switch: The flusher changes the tables, increments tlb_gen and
+ * reads the mask.  The CPU sets its bit and then reads tlb_gen.  Both the
+ * increment and the setting of the bit are full barriers.  Either the flusher
+ * sees the bit, or the CPU sees the new generation and flushes.  A lazy CPU gets
+ * no IPI unless tables are freed.  It compares the generations when it stops
+ * being lazy.
  *
- * Where kernel and CPU have INVLPGB, a guest may get an ASID that is the same on
- * all CPUs.  Then its own flushes are broadcast: the one of S3 reaches the ASID on
- * each CPU, whatever that has loaded, and is waited for.  Hosts have no ASID, and
- * their flushes are as ever: S1 and S2 hold for this ASID as for any other.
- * Emulated machines have no INVLPGB, so this was checked by a KUnit test of the
- * slots and by a model of the protocol, which has global ASIDs.
+ * If kernel and CPU have INVLPGB, a guest may get an ASID that is the same on all
+ * CPUs.  Its own flushes are then broadcast.  The flush of S3 reaches the ASID on
+ * each CPU, whatever mm is loaded there, and the sender waits for it.  A host has
+ * no ASID, so its flushes are the usual ones: S1 and S2 hold for a global ASID as
+ * for any other.  Emulated machines have no INVLPGB.  Only a KUnit test of the
+ * slots and a model of the protocol, which has global ASIDs, cover this.
  *
- * Where CPUs stay in mm_cpumask(guest) after a switch, publishing sends to more of
- * them than run the guest, and those find another mm loaded.  mm_cpumask(host) is
- * left at once all the same: its flushes go to all that are in it.  A flusher that
- * may be preempted between asking the mask and sending to it asks it again: with
- * any CPU that came meanwhile it is as with one that came before.
+ * On some kernels CPUs stay in mm_cpumask(guest) after a switch.  Publishing then
+ * sends IPIs to CPUs that do not run the guest, and they find another mm loaded.
+ * A CPU leaves mm_cpumask(host) at once all the same, because a flush of the host
+ * goes to all CPUs in it.  A flusher that can be preempted after it has asked the
+ * mask asks it again before it sends.  A CPU that came in between is then like one
+ * that came before.
  *
- * gup_fast walks a guest with IRQs off on a CPU that has it loaded: by S1 the
- * IPI before tables are freed waits for it.
+ * gup_fast walks a guest with IRQs off, on a CPU that has it loaded.  By S1 this
+ * CPU gets the IPI that is sent before tables are freed, and so the IPI waits for
+ * the walk.
  */
 #include <linux/hardirq.h>
 #include <linux/linkage.h>
@@ -63,12 +66,12 @@
 
 #include "mm_internal.h"
 
-/* By mshare_seen_slot(); only guests have something here. */
+/* Indexed by mshare_seen_slot().  Only guests use it. */
 static DEFINE_PER_CPU(struct mshare_seen, mshare_seen[MSHARE_SEEN_SLOTS]);
 
 static atomic64_t mshare_last_set;
 
-/* The set of @mm for a reader with IRQs off. */
+/* The set of @mm.  IRQs are off, so it stays. */
 static struct mshare_set *mshare_set_of(struct mm_struct *mm)
 {
 	return rcu_dereference_check(mm->context.mshare, irqs_disabled());
@@ -86,7 +89,7 @@ static const struct mshare_attachment *mshare_set_find(const struct mshare_set *
 	return NULL;
 }
 
-/* Is any link of @at set?  IRQs are off, as for gup_fast: the tables stay. */
+/* Is any link of @at set?  IRQs are off, so the tables stay, as for gup_fast. */
 static bool __maybe_unused mshare_linked(struct mm_struct *guest,
 					 const struct mshare_attachment *at)
 {
@@ -122,8 +125,8 @@ static void mshare_assert_mask(struct mm_struct *guest, const struct mshare_set 
  * @prev: A guest.
  * @next: Any mm.
  *
- * Between guests of the same region nothing is written: no cache line that is
- * shared moves.
+ * A switch between guests of the same region writes nothing, so no shared cache
+ * line moves.
  */
 void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 {
@@ -133,9 +136,9 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 	struct mm_struct *host;
 
 	/*
-	 * The idle task of a CPU that goes down: RCU does not wait for it any
-	 * more, the sets are not to be read.  No IPI goes to a CPU that is
-	 * offline, and the bits that stay are dropped by __mshare_flush_cpu().
+	 * This is the idle task of a CPU that goes down.  RCU does not wait for
+	 * it any more, so it must not read the sets.  An offline CPU gets no
+	 * IPI.  __mshare_flush_cpu() clears the bits that are left here.
 	 */
 	if (!cpu_online(cpu))
 		return;
@@ -147,12 +150,13 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 }
 
 /**
- * __mshare_catch_up - Will an ASID do for a guest as it is?
+ * __mshare_catch_up - Note in an ASID which state of the hosts it has seen.
  * @mm: The guest, loaded or about to be.
  * @asid: The ASID.
  *
- * In this order: whoever calls has set this CPU's bit in mm_cpumask(@mm) and
- * read its tlb_gen; then the set; then for each host the bit, and its generation.
+ * The order matters.  The caller has set this CPU's bit in mm_cpumask(@mm) and then
+ * read the tlb_gen of @mm.  This function reads the set.  For each host it sets the
+ * bit and then reads the generation.
  *
  * Return: true if the caller must flush the ASID, which is recorded as done.
  */
@@ -164,7 +168,7 @@ bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 				 smp_processor_id());
 }
 
-/* Calls __mshare_NAME() and keeps the registers that it may change, but for RAX. */
+/* Calls __mshare_NAME() and saves all registers that it may change except RAX. */
 #define MSHARE_THUNK(name)							\
 	asm(".pushsection .text, \"ax\"\n"					\
 	    ".globl mshare_" #name "_thunk\n"					\
@@ -186,7 +190,7 @@ bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 MSHARE_THUNK(switch_out);
 MSHARE_THUNK(catch_up);
 
-/* Flushes the range that @f gives in the host's addresses, wherever that is attached. */
+/* Flush the range of @f, which is in the host's addresses, in each attachment. */
 static unsigned long mshare_flush_range(const struct mshare_set *set,
 					const struct mshare_attachment *at,
 					const struct flush_tlb_info *f)
@@ -195,9 +199,9 @@ static unsigned long mshare_flush_range(const struct mshare_set *set,
 
 	for (; at < set->at + set->nr && at->host == f->mm; at++) {
 		/*
-		 * The region may have grown since: what is past the end here
-		 * belongs to others, or is not even canonical, which INVPCID
-		 * does not forgive.
+		 * The region may have grown since it was attached.  Addresses
+		 * past the end of the attachment belong to other mappings, or
+		 * are not canonical, and INVPCID would fault.
 		 */
 		for (addr = f->start; addr < f->end &&
 		     addr - MSHARE_HOST_START < at->end - at->start;
@@ -208,8 +212,9 @@ static unsigned long mshare_flush_range(const struct mshare_set *set,
 }
 
 /*
- * The generation that the range of @f belongs to, if the range is worth it: it is
- * flushed once for each attachment, and the limit is for all of them.
+ * The generation of the range of @f, or TLB_GENERATION_INVALID if a flush of
+ * everything is cheaper.  The range is flushed once for each attachment, and the
+ * limit applies to all of them together.
  */
 static u64 mshare_range_gen(const struct mshare_set *set, const struct mshare_attachment *at,
 			    const struct flush_tlb_info *f)
@@ -229,7 +234,7 @@ static u64 mshare_range_gen(const struct mshare_set *set, const struct mshare_at
  * __mshare_flush_cpu - Flush a host on this CPU.
  * @f: The flush, f->mm is the host.
  *
- * In place of flush_tlb_func(), with its rules.
+ * Replaces flush_tlb_func() for hosts, and follows its rules.
  */
 void __mshare_flush_cpu(const struct flush_tlb_info *f)
 {
@@ -252,7 +257,7 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 		return;
 	}
 	if (this_cpu_read(cpu_tlbstate_shared.is_lazy)) {
-		/* As flush_tlb_func(): no speculative walk through freed tables. */
+		/* As in flush_tlb_func(): nothing may walk freed tables speculatively. */
 		switch_mm_irqs_off(NULL, &init_mm, NULL);
 		return;
 	}
@@ -261,7 +266,7 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 	now = mshare_gen_now(set, at);
 	switch (mshare_flush_needed(seen, set, at->gen, now, mshare_range_gen(set, at, f))) {
 	case MSHARE_FLUSH_NONE:
-		/* The flush of somebody else has done it all. */
+		/* Another flush has covered this one. */
 		break;
 	case MSHARE_FLUSH_RANGE:
 		seen->gen[at->gen] = now;
@@ -270,7 +275,7 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f)
 			count_vm_tlb_events(NR_TLB_LOCAL_FLUSH_ONE, nr);
 		break;
 	case MSHARE_FLUSH_ALL:
-		/* That is for all hosts, and the guest's own as well. */
+		/* This covers all hosts, and the guest itself. */
 		mshare_see(seen, set, smp_processor_id());
 		nr = TLB_FLUSH_ALL;
 		flush_tlb_local();
@@ -307,8 +312,9 @@ static void mshare_sync_cpu(void *info)
 		return;
 	}
 	/*
-	 * The flush is for the hosts that the old set named: their flushes in
-	 * flight are part of the new sum.  It will do for the guest itself too.
+	 * This flush is for the hosts in the old set: the generations noted in
+	 * the new one include their flushes in flight.  It covers the guest
+	 * itself, too.
 	 */
 	gen = atomic64_read(&guest->context.tlb_gen);
 	if (__mshare_catch_up(guest, asid)) {
@@ -319,9 +325,9 @@ static void mshare_sync_cpu(void *info)
 }
 
 /*
- * A switch of processes reads two sets and the masks and generations of all their
- * hosts, with IRQs off.  And a set that must not fail to be allocated is to be an
- * object of a slab.
+ * A switch of processes reads two sets, and the masks and generations of all their
+ * hosts, with IRQs off.  arch_mshare_withdraw() allocates a set with __GFP_NOFAIL,
+ * so a set has to fit into a slab object.
  */
 #define MSHARE_SET_MAX		200
 
@@ -344,14 +350,15 @@ static struct mshare_set *mshare_set_locked(struct mm_struct *guest)
 
 /**
  * arch_mshare_publish - Tell the CPUs that a region is going to be linked.
- * @vma: The attachment, its mm locked for writing; nobody may lock it yet.
+ * @vma: The attachment.  Its mm is locked for writing, and nobody can lock the VMA yet.
  * @host: The region's mm.
  *
- * When this returns, every CPU that has the guest loaded is in mm_cpumask(@host)
- * and knows of its flushes, as will be every CPU that loads it from now on.
+ * When this returns, each CPU that has the guest loaded is in mm_cpumask(@host)
+ * and takes part in its flushes.  So does each CPU that loads the guest later.
  *
  * Context: Sleeps, and waits for other CPUs.
- * Return: 0, or -ENOMEM with nothing changed, also if it would be one too many.
+ * Return: 0, or -ENOMEM with nothing changed.  -ENOMEM also means that the guest has
+ * %MSHARE_SET_MAX attachments.
  */
 int arch_mshare_publish(struct vm_area_struct *vma, struct mm_struct *host)
 {
@@ -362,7 +369,7 @@ int arch_mshare_publish(struct vm_area_struct *vma, struct mm_struct *host)
 	struct mshare_set *old, *new;
 	unsigned int nr;
 
-	/* Not the mmap_lock alone: withdrawing may have it for reading only. */
+	/* The mmap_lock is not enough: arch_mshare_withdraw() may hold it for reading. */
 	mutex_lock(&guest->context.lock);
 	old = mshare_set_locked(guest);
 	nr = old ? old->nr : 0;
@@ -374,8 +381,8 @@ int arch_mshare_publish(struct vm_area_struct *vma, struct mm_struct *host)
 	mshare_set_fill(new, old, &at, nr);
 	rcu_assign_pointer(guest->context.mshare, new);
 	/*
-	 * A full barrier between the pointer and reading the mask: a CPU that
-	 * took the old set is in the mask.
+	 * This is a full barrier between writing the pointer and reading the
+	 * mask.  A CPU that has read the old set is in the mask.
 	 */
 	inc_mm_tlb_gen(guest);
 	on_each_cpu_mask(mm_cpumask(guest), mshare_sync_cpu, guest, true);
@@ -388,14 +395,14 @@ int arch_mshare_publish(struct vm_area_struct *vma, struct mm_struct *host)
 /**
  * arch_mshare_withdraw - Forget about a region that is not linked any more.
  * @guest: The mm it was linked to.
- * @start: Where it started there.
+ * @start: First address of the attachment there.
  *
- * All its links were cleared and @guest was flushed.  Does nothing if there is
- * no such region: publishing may have failed.
+ * All its links were cleared and @guest was flushed.  If there is no such region,
+ * this does nothing: publishing may have failed.
  *
- * No CPU needs to hear of this: what it has recorded is about another set, so it
- * flushes all the next time, and its bit in the mask of the host is dropped with
- * the next flush that reaches it for nothing.
+ * No CPU is told.  What it has noted is for another set, so it flushes everything
+ * the next time.  Its bit in the mask of the host is cleared by the next flush that
+ * reaches it in vain.
  *
  * Context: Sleeps.  The mmap_lock may be held for reading only.
  */
@@ -413,7 +420,7 @@ void arch_mshare_withdraw(struct mm_struct *guest, unsigned long start)
 		mutex_unlock(&guest->context.lock);
 		return;
 	}
-	/* Nobody could handle a failure here: it may be the exit of the process. */
+	/* The process may be exiting, so no caller could handle a failure. */
 	if (old->nr > 1) {
 		new = mshare_set_alloc(old->nr - 1, GFP_KERNEL_ACCOUNT | __GFP_NOFAIL);
 		mshare_set_fill(new, old, NULL, found);
@@ -447,7 +454,8 @@ bool arch_mshare_published(struct mm_struct *guest, struct mm_struct *host)
  *
  * Takes no lock and does not sleep.
  *
- * Return: Its mm, to be compared only: it may go.  NULL if there is none.
+ * Return: The mm of the region, which may only be compared: it can be freed at any
+ * time.  NULL if there is none.
  */
 const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned long addr)
 {
@@ -464,7 +472,7 @@ const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned lo
 	return host;
 }
 
-/* Of more than so many attachments the tree finds one sooner. */
+/* With more attachments than this, the tree is faster. */
 #define MSHARE_FEW		8
 
 /**
@@ -472,12 +480,12 @@ const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned lo
  * @guest: The guest.
  * @addr: The address.
  *
- * A VMA is in the set from before it can be found in the tree until it is closed,
- * and freed a grace period after that.  So whoever locks it has to see whether it is
- * (still) in the tree.
+ * A VMA enters the set before it enters the tree, and stays there until it is closed.
+ * It is freed a grace period after that.  The caller locks it and then checks that it
+ * is in the tree.
  *
  * Context: RCU.
- * Return: The VMA, not locked; or NULL if the set does not tell.
+ * Return: The VMA, not locked, or NULL if the set does not tell.
  */
 struct vm_area_struct *arch_mshare_vma_at(struct mm_struct *guest, unsigned long addr)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * mshare - what mm/mshare asks of the architecture
+ * mshare - what the architecture provides for mm/mshare
  */
 #ifndef _ASM_X86_MSHARE_H
 #define _ASM_X86_MSHARE_H
@@ -12,8 +12,8 @@
 /**
  * arch_mshare_supported - Can page tables be shared on this machine?
  *
- * Xen PV pins page tables and types their pages: one table below two top-level
- * tables confuses it.
+ * Xen PV pins page tables and types their pages.  It cannot handle a table below
+ * two top-level tables.
  *
  * Return: true if they can.
  */
@@ -28,9 +28,9 @@ static inline bool arch_mshare_supported(void)
  * @write: May the attachment be written to?
  * @exec: May it be executed?
  *
- * The permissions in this entry limit whatever the entries below allow.  It is
- * built and never copied from the host mm: with page-table isolation the two
- * copies of a top-level entry differ.
+ * The permissions in this entry limit those of all entries below.  The entry is not
+ * copied from the host mm: with page-table isolation the two copies of a top-level
+ * entry differ.
  *
  * Return: The entry.
  */
@@ -45,7 +45,7 @@ static inline p4d_t arch_mshare_link(pud_t *pud, bool write, bool exec)
 	return __p4d(val);
 }
 
-/* Does a top-level entry let writes through? */
+/* Does a top-level entry allow writing? */
 static inline bool arch_mshare_p4d_write(p4d_t p4d)
 {
 	return p4d_write(p4d);
@@ -63,8 +63,9 @@ unsigned long arch_mshare_sum(struct mm_struct *guest,
 static inline bool arch_mshare_attached(const struct mm_struct *mm)
 {
 	/*
-	 * Who acts on it reads the pointer once more.  Not volatile, for then
-	 * it would be an instruction more in each switch between others.
+	 * A caller that acts on this reads the pointer once more.  A volatile
+	 * read would cost an instruction in each switch between processes that
+	 * are no guests.
 	 */
 	return data_race(mm->context.mshare);
 }

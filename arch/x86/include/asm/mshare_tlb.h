@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * mshare - what the TLB code has to know of regions
+ * mshare - regions as the TLB code sees them
  */
 #ifndef _ASM_X86_MSHARE_TLB_H
 #define _ASM_X86_MSHARE_TLB_H
@@ -11,18 +11,20 @@
 
 #ifdef CONFIG_MSHARE
 
-/* Hosts of a set that an ASID follows one by one. */
+/* Generations that an ASID notes. */
 #define MSHARE_SEEN_GENS	16
 
 /**
  * struct mshare_attachment - A region in a guest.
  * @host: The region's mm.
- * @start: Where it is in the guest; in @host that is %MSHARE_HOST_START.
- * @end: Its end there.
+ * @start: Its first address in the guest, %MSHARE_HOST_START in @host.
+ * @end: Its end in the guest.
  * @vma: Its VMA, for faults of the guest.
- * @gen: Where &struct mshare_seen has the generation of @host: hosts have numbers
- *	in their order, and those from %MSHARE_SEEN_GENS - 1 on share the last.
- * @first: The first one of @host in its set: what is per host is done for this.
+ * @gen: Index of the generation of @host in &struct mshare_seen.  The hosts of a set
+ *	are numbered in their order; those from %MSHARE_SEEN_GENS - 1 on share the
+ *	last generation.
+ * @first: This is the first attachment of @host in its set.  What is done once a
+ *	host is done for this one.
  */
 struct mshare_attachment {
 	struct mm_struct *host;
@@ -36,12 +38,12 @@ struct mshare_attachment {
 /**
  * struct mshare_set - The regions that are attached to a guest.
  *
- * mm->context.mshare points to it.  Never changes once it is published there;
- * an attachment that comes or goes makes another set.  The attachments of one
- * host are neighbours, and the hosts are in the order of their addresses: two
- * sets are compared in one pass.
+ * mm->context.mshare points to it.  A set never changes once it is published there;
+ * attaching and detaching replace it.  The attachments of one host are neighbours,
+ * and the hosts are in the order of their addresses, so that two sets can be
+ * compared in one pass.
  *
- * @id: Number of the set, not 0, never used again.
+ * @id: Number of the set.  It is not 0 and is never used again.
  * @rcu: Frees it.
  * @nr: Entries in @at.
  * @hosts: Different hosts in @at.
@@ -56,9 +58,9 @@ struct mshare_set {
 };
 
 /**
- * struct mshare_seen - Up to where an ASID has followed the flushes of hosts.
- * @id: The set it used.
- * @gen: The hosts' generations; in the last, the sum of all that share it.
+ * struct mshare_seen - Generations of the hosts that an ASID has caught up with.
+ * @id: The set that @gen is of.
+ * @gen: The generations of its hosts.  The last is the sum of all that share it.
  *
  * The ASID holds nothing that is older than the hosts' tables at @gen.
  */
@@ -70,7 +72,7 @@ struct mshare_seen {
 /**
  * enum mshare_flush - What an ASID must flush to be up to date.
  * @MSHARE_FLUSH_NONE: Nothing.
- * @MSHARE_FLUSH_RANGE: The range that the flush at hand is about.
+ * @MSHARE_FLUSH_RANGE: The range of the present flush.
  * @MSHARE_FLUSH_ALL: Everything.
  */
 enum mshare_flush {
@@ -86,12 +88,13 @@ static inline bool mshare_gen_is_sum(const struct mshare_set *set, unsigned int 
 }
 
 /**
- * mshare_see - Record that an ASID is as new as the hosts of a set are now.
- * @seen: How far it is.
+ * mshare_see - Note the present generations of the hosts of a set in an ASID.
+ * @seen: What the ASID has noted before.
  * @set: The set.
- * @cpu: The CPU it is of, which gets into the masks of the hosts first.
+ * @cpu: The CPU of the ASID.  It enters the mask of each host before that host's
+ *	generation is read.
  *
- * Return: true if it was not, so that the caller must flush all of it.
+ * Return: true if the ASID was behind, so that the caller must flush all of it.
  */
 static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set *set,
 			      unsigned int cpu)
@@ -125,7 +128,7 @@ static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set 
 	return stale;
 }
 
-/* The generation that @at has in @set; the sum, if several hosts share it. */
+/* The present generation of @at in @set, or the sum if several hosts share it. */
 static inline u64 mshare_gen_now(const struct mshare_set *set, const struct mshare_attachment *at)
 {
 	u64 sum = 0;
@@ -140,15 +143,16 @@ static inline u64 mshare_gen_now(const struct mshare_set *set, const struct msha
 
 /**
  * mshare_flush_needed - Decide what an ASID must flush for a change of a host.
- * @seen: How far it is.
- * @set: What the loaded guest is attached to.
- * @gen: Where the host's generation is.
- * @now: That generation.
- * @range_gen: The generation that the range at hand belongs to, or
- *	%TLB_GENERATION_INVALID if all is to be flushed.
+ * @seen: What the ASID has noted.
+ * @set: The set of the loaded guest.
+ * @gen: Index of the host's generation in @seen.
+ * @now: The present value of that generation.
+ * @range_gen: The generation of the range of the present flush, or
+ *	%TLB_GENERATION_INVALID if everything is to be flushed.
  *
- * The changes of other hosts come with flushes of their own.  A range will do only
- * if this is the one missing step, and a sum does not say whose step is missing.
+ * Changes of other hosts have flushes of their own.  Flushing the range is enough
+ * only if the ASID is exactly one generation behind.  A sum does not tell which
+ * host that generation is of.
  *
  * Return: What to flush.
  */
@@ -180,11 +184,11 @@ static inline void mshare_set_add(struct mshare_set *set, const struct mshare_at
 }
 
 /**
- * mshare_set_fill - Put into a new set what is in another, but for one attachment.
+ * mshare_set_fill - Fill a new set from another, with one attachment more or less.
  * @set: The new set, empty.
- * @old: The other, or NULL.
+ * @old: The other set, or NULL.
  * @more: An attachment to add, or NULL.
- * @without: Number of the one in @old to leave out; @old->nr if none is.
+ * @without: Index of the attachment in @old to leave out, or @old->nr for none.
  */
 static inline void mshare_set_fill(struct mshare_set *set, const struct mshare_set *old,
 				   const struct mshare_attachment *more, unsigned int without)
@@ -204,11 +208,11 @@ static inline void mshare_set_fill(struct mshare_set *set, const struct mshare_s
 }
 
 /**
- * struct mshare_leaving - How far two sets are compared.
- * @at: The first attachment of one set that has not been looked at.
+ * struct mshare_leaving - The comparison of two sets.
+ * @at: The first attachment of the one set that is still to be compared.
  * @end: The end of that set.
- * @to: The first of the other set that may be of the same host.
- * @to_end: The end of that.
+ * @to: The first attachment of the other set that may be of the same host.
+ * @to_end: The end of the other set.
  */
 struct mshare_leaving {
 	const struct mshare_attachment *at, *end;
@@ -216,11 +220,11 @@ struct mshare_leaving {
 };
 
 /**
- * mshare_next_left - The next host that is in one set and not in another.
- * @l: The sets.
+ * mshare_next_left - Find the next host that is in one set and not in another.
+ * @l: The comparison.
  *
- * IRQs are off and each set may have MSHARE_SET_MAX hosts: calls until there is
- * none read both once.
+ * All calls together read each set once.  IRQs are off, and a set may have
+ * MSHARE_SET_MAX hosts.
  *
  * Return: The mm of the host, or NULL if there is none.
  */
@@ -239,7 +243,7 @@ static inline struct mm_struct *mshare_next_left(struct mshare_leaving *l)
 	return NULL;
 }
 
-/* All of @from that are not in @to, which may be NULL. */
+/* Begin to find the hosts of @from that are not in @to.  Both may be NULL. */
 static inline struct mshare_leaving mshare_leave(const struct mshare_set *from,
 						 const struct mshare_set *to)
 {
@@ -249,7 +253,7 @@ static inline struct mshare_leaving mshare_leave(const struct mshare_set *from,
 	};
 }
 
-/* Hooks of arch/x86/mm/tlb.c, for the out-of-line parts see arch/x86/mm/mshare.c. */
+/* Hooks of arch/x86/mm/tlb.c; arch/x86/mm/mshare.c has what is out of line. */
 
 void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next);
 bool __mshare_catch_up(struct mm_struct *mm, u16 asid);
@@ -257,8 +261,8 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f);
 void __mshare_trace_flush(struct mm_struct *mm, unsigned long start, unsigned long end);
 
 /*
- * By thunks that keep all registers: the switch between others would have to save
- * those that a call may change.
+ * These are called by thunks that save all registers.  With ordinary calls, a switch
+ * between processes that are no guests would have to save those that a call changes.
  */
 static inline void mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 {
@@ -280,19 +284,19 @@ static inline bool mshare_catch_up(struct mm_struct *mm, u16 asid)
 	return stale;
 }
 
-/* The same on a CPU that may just have stopped being lazy. */
+/* The same, on a CPU that may just have stopped being lazy. */
 static inline bool mshare_catch_up_lazy(struct mm_struct *mm, u16 asid)
 {
 	if (likely(!arch_mshare_attached(mm)))
 		return false;
-	/* Either a flusher sees that it is not lazy, or this sees the generation. */
+	/* Either the flusher sees a CPU that is not lazy, or this CPU sees the generation. */
 	smp_mb();
 	return mshare_catch_up(mm, asid);
 }
 
 static inline bool mshare_flush_cpu(const struct flush_tlb_info *f)
 {
-	/* The first two touch no line of an mm that its owner is just writing to. */
+	/* The first two read no cache line of an mm to which another CPU is writing. */
 	if (likely(!f->mm || f->mm == this_cpu_read(cpu_tlbstate.loaded_mm) ||
 		   !mm_is_mshare_host(f->mm)))
 		return false;
@@ -300,7 +304,7 @@ static inline bool mshare_flush_cpu(const struct flush_tlb_info *f)
 	return true;
 }
 
-/* A host is never loaded: is one of its guests? */
+/* Is a guest of @mm loaded here?  A host never is. */
 static inline bool mshare_flush_here(struct mm_struct *mm, int cpu)
 {
 	return mm_is_mshare_host(mm) && cpumask_test_cpu(cpu, mm_cpumask(mm));

@@ -37,7 +37,7 @@ static char *map(const struct memory *m)
 	char *at, *room = NULL;
 
 	if (m->way == HUGETLB) {
-		/* Their page tables are shared where those of 1 GiB are at stake. */
+		/* The kernel shares page tables of hugetlb only for 1 GiB of addresses. */
 		room = mmap(NULL, m->bytes + GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (room == MAP_FAILED || munmap(room, m->bytes + GIB))
 			err(1, "room");
@@ -76,7 +76,7 @@ void no_huge_pages(void)
 	static const char unused[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
 	int i;
 
-	/* What is in use would be set aside instead. */
+	/* Pages in use would become surplus pages instead. */
 	for (i = 0; read_number(unused) != read_number(all); i++) {
 		if (i == 1000)
 			errx(1, "huge pages are not freed");
@@ -88,7 +88,7 @@ void no_huge_pages(void)
 
 void memory_drop(struct memory *m)
 {
-	/* The program may have touched a page of its own. */
+	/* The program may have touched a page of its own, too. */
 	const long long slack = m->bytes / KIB / 64;
 	int i;
 
@@ -100,7 +100,7 @@ void memory_drop(struct memory *m)
 		close(m->region);
 		settled();
 	}
-	/* A region is freed later: not while the next thing is measured. */
+	/* A region is freed later: wait, so that it does not disturb the next figure. */
 	for (i = 0; m->own_file && meminfo("Shmem:") > m->others + slack; i++) {
 		if (i == 1000)
 			errx(1, "memory of %s is not freed", way_names[m->way]);
@@ -198,7 +198,7 @@ void crowd_make(struct crowd *c, const struct memory *m, job_fn job)
 	const struct rlimit files = { 8192, 8192 };
 
 	*c = (struct crowd){ .memory = m, .job = job };
-	/* Not moved later: threads have pointers into it. */
+	/* It must not move later, as threads have pointers into it. */
 	c->members = calloc(MEMBERS, sizeof(*c->members));
 	if (!c->members || setrlimit(RLIMIT_NOFILE, &files))
 		err(1, "room for a crowd");
@@ -236,7 +236,7 @@ void crowd_grow(struct crowd *c, int count)
 				_exit(0);
 			}
 		}
-		/* Warm: its stack, its code and the pipes are there. */
+		/* Warm up the stack, the code and the pipes. */
 		for (i = 0; i < 2; i++)
 			crowd_ask(c, c->count, 'w');
 	}
@@ -350,7 +350,7 @@ int disk_file(const char *image, uint64_t bytes, const uint64_t *pattern, int wo
 	uint64_t done;
 	int file;
 
-	/* Another program may have done it before. */
+	/* An earlier program may have done it. */
 	if (!access(image, F_OK)) {
 		mkdir("/mnt", 0755);
 		copy_disk(image, "/dev/nullb0");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs of the benchmark share: memory that is shared in one of
- * several ways, and a crowd of processes, or threads, that have it.
+ * Common to the programs of the benchmark: memory that is shared in one of several
+ * ways, and a crowd of processes or threads that have it.
  *
  * Each line of their output is ROW, WHAT, WAY, BYTES, N, VALUE and UNIT, between
  * tabs.  Under QEMU's -icount shift=0, with one processor, the TSC counts
@@ -44,24 +44,24 @@ void report(int row, const char *what, const char *way, uint64_t bytes, int n, d
 /* The arguments after the first as numbers, 0 at the end. */
 const uint64_t *ladder(char **argv);
 
-/* An object of BYTES, and what makes it visible. */
+/* An object of BYTES, and the way in which it is mapped. */
 struct memory {
 	enum way way;
 	uint64_t bytes;
 	int file;
 	bool own_file;
 	int region;
-	char *at;	/* THREADS: where all have it */
-	int prot;	/* of what is mapped */
-	long long others;	/* shared memory that there was before, KiB */
+	char *at;	/* THREADS: its address, the same for all */
+	int prot;	/* of the mapping */
+	long long others;	/* shared memory before it was made, KiB */
 };
 
 /* Of new memory, or of FILE if that is not -1. */
 void memory_make(struct memory *m, enum way way, uint64_t bytes, int file);
 void memory_drop(struct memory *m);
-/* Gives back huge pages, when the last one is free. */
+/* Waits until all huge pages are free, and gives them back. */
 void no_huge_pages(void);
-/* In the process that wants it: maps or attaches it, and takes it away again. */
+/* Map or attach it in this process, and undo that. */
 char *memory_enter(const struct memory *m);
 void memory_leave(const struct memory *m, char *at);
 
@@ -78,8 +78,8 @@ struct crowd {
 	const struct memory *memory;
 	job_fn job;
 	/*
-	 * What members run that are no relatives, or NULL: a program, which calls
-	 * crowd_member().
+	 * NULL, or the program that each member executes to be no relative of the
+	 * others.  It calls crowd_member().
 	 */
 	char *const *program;
 	int count;
@@ -87,7 +87,7 @@ struct crowd {
 };
 
 void crowd_make(struct crowd *c, const struct memory *m, job_fn job);
-/* The whole life of a member in its own program; standard output is not for others then. */
+/* The whole life of a member in its own program, which must not use standard output. */
 void crowd_member(const struct memory *m, job_fn job);
 /* Starts more until there are COUNT; they have not entered the memory. */
 void crowd_grow(struct crowd *c, int count);
@@ -96,19 +96,19 @@ void crowd_grow(struct crowd *c, int count);
  * the job.
  */
 struct answer crowd_ask(struct crowd *c, int i, char command);
-/* All at once; returns what it took from the first request to the last answer. */
+/* All at once; returns the cost from the first request to the last answer. */
 uint64_t crowd_all(struct crowd *c, char command);
-/* What member I has answered last. */
+/* The last answer of member I. */
 struct answer crowd_last(const struct crowd *c, int i);
 void crowd_end(struct crowd *c);
 
-/* Reads a word of each page of STEP; their sum. */
+/* Reads a word of each STEP bytes; returns their sum. */
 uint64_t read_pages(const char *at, uint64_t bytes, uint64_t step);
-/* PageTables, when nothing is being freed any more. */
+/* PageTables, once nothing is being freed any more. */
 long long page_tables(void);
 /*
  * Moves IMAGE, an ext4 file system that came with the initramfs, to the memory of
- * null_blk and mounts that: a disk on which nobody waits for another machine.
+ * null_blk and mounts that: a disk without the latency of an emulated one.
  * Returns /mnt/file there, BYTES long, full of PATTERN.
  */
 int disk_file(const char *image, uint64_t bytes, const uint64_t *pattern, int words);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Row 7: instructions of what processes do that know nothing of mshare.
+ * Row 7: instructions of operations of processes that do not use mshare.
  *
- *	calls KERNEL	what the kernel is called in the output
+ *	calls KERNEL	KERNEL is the name of the kernel in the output
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -13,7 +13,7 @@
 #define TIMES	101
 #define BYTES	(4 * MIB)
 #define PAGES	(BYTES / PAGE)
-#define TRIPS	500	/* some milliseconds: what the scheduler does once in one is in it */
+#define TRIPS	500	/* some milliseconds, so that work of the scheduler at each tick is included */
 
 static const char *kernel;
 static uint64_t cost[TIMES];
@@ -24,7 +24,7 @@ static void figure(const char *what)
 	report(7, what, kernel, 0, 1, median(cost, TIMES), "instructions");
 }
 
-/* FLAGS: MAP_PRIVATE | MAP_ANONYMOUS, or MAP_SHARED with a file that is there. */
+/* FLAGS: MAP_PRIVATE | MAP_ANONYMOUS, or MAP_SHARED with a file in memory. */
 static void memory(const char *name, int flags, int file)
 {
 	static uint64_t mmaps[TIMES], faults[TIMES], protects[TIMES], munmaps[TIMES];
@@ -64,7 +64,7 @@ static void memory(const char *name, int flags, int file)
 	FIGURE(munmap);
 }
 
-/* Until the child, or the program it became, has gone again. */
+/* Until the child, or the program that it executes, has exited. */
 static void children(bool exec)
 {
 	char *argv[] = { self, NULL };

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What 64 readers of the same memory cost: as processes with mmap(MAP_SHARED),
- * as processes with mshare, as threads of one process.
+ * The cost of 64 readers of the same memory: processes with mmap(MAP_SHARED),
+ * processes with mshare, and threads of one process.
  *
  *	demo FILE [PROCS [MIB [SHA256]]]
  *
- * Each reader sums up the file and MIB (256) MiB of anonymous memory, one after
- * the other; the first one fills the anonymous memory while it is there.  The
- * page tables are what PageTables in /proc/meminfo grows by from "all have
- * mapped everything" to "all have read everything", the page faults are those
- * of getrusage(2) around the reading.  One reader of each way gives the file's
- * memory to sha256sum.
+ * The readers sum up the file and MIB (256) MiB of anonymous memory, one reader
+ * after the other.  The first one fills the anonymous memory before.  The figure
+ * for page tables is the growth of PageTables in /proc/meminfo from the moment when
+ * all have mapped everything to the moment when all have read everything.  Page
+ * faults are those of getrusage(2) around the reading.  One reader of each way
+ * passes the memory of the file to sha256sum.
  */
 #define _GNU_SOURCE
 #include <err.h>
@@ -30,7 +30,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* mshare last: a region is freed soon after its last user, not at once. */
+/* mshare comes last, because a region is freed some time after its last user. */
 enum way { PLAIN, THREADS, MSHARE, WAYS };
 static const char *const names[WAYS] = { "mmap, processes", "threads, 1 process",
 					 "mshare, processes" };
@@ -66,7 +66,7 @@ static uint64_t pattern(size_t i)
 	return (i + 1) * 0x9e3779b97f4a7c15ULL;
 }
 
-/* The sum over both, which the first reader has filled the anonymous memory for. */
+/* The sum of both, once the first reader has filled the anonymous memory. */
 static uint64_t read_all(const uint64_t *file, size_t file_words, uint64_t *anon,
 			 size_t anon_words, bool fill)
 {
@@ -107,7 +107,7 @@ static void reader(struct reader *r)
 	struct rusage before, after;
 	struct answer answer;
 	char command;
-	/* Not optimised away, as a reader that nobody asks for its sum would be. */
+	/* The compiler may remove a reader whose sum is not used. */
 	volatile uint64_t sum;
 
 	/* 'w'arm up, 'f'ill and read, 'r'ead, 's'ha, 'q'uit. */
@@ -251,7 +251,7 @@ static struct result measure(enum way way, int count)
 		if (readers[i].pid < 0)
 			err(1, "fork");
 		if (!readers[i].pid) {
-			/* Each by itself, as programs that know nothing of each other. */
+			/* Each opens the file by itself, as unrelated programs do. */
 			if (way == MSHARE)
 				attach(region, file_offset, anon_offset);
 			reader(&readers[i]);
@@ -367,7 +367,7 @@ int main(int argc, char **argv)
 		must(!strcmp(r[way].sha, r[PLAIN].sha), "the SHA-256 is the same in all ways");
 		must(!*sha || !strcmp(r[way].sha, sha), "the SHA-256 is that of the host");
 	}
-	/* A table that did not grow has not been measured. */
+	/* Page tables that did not grow were not measured. */
 	must(r[THREADS].table_bytes > 0 && r[THREADS].first_faults > 0,
 	     "the threads have used page tables and taken faults");
 	must(r[MSHARE].table_bytes <= r[THREADS].table_bytes + 16 * 4096,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Figures that more than one program of this folder takes. */
+/* Measurements that several programs of this folder take. */
 #ifndef FIGURE_H
 #define FIGURE_H
 
@@ -24,8 +24,8 @@ static inline uint64_t median(uint64_t *values, int count)
 }
 
 /*
- * COUNT times what a byte to another process and back costs, the mean of TRIPS;
- * false if that cannot be.  The other process does PREPARE first, if there is one.
+ * COUNT times: the cost of sending a byte to another process and back, as the mean of
+ * TRIPS.  Returns false on failure.  The other process calls PREPARE first, if given.
  */
 static inline bool ping_pong(uint64_t *cost, int count, int trips, void (*prepare)(void))
 {

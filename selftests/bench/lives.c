@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Row 3: instructions of what a process with memory does in its life: map and
+ * Row 3: instructions of the steps in the life of a process with memory: map and
  * unmap it, fork, exec, exit.
  *
  *	lives SIZE
  *
- * "private" is memory that nobody shares: fork copies its page tables.  Of
- * threads, what creates one stands for fork, and its end for exit.
+ * "private" is memory that is not shared: fork copies its page tables.  For
+ * threads, creating one stands for fork, and its end stands for exit.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -17,7 +17,7 @@
 #define TIMES	5
 #define MAPS	11
 
-/* When the child did what; the last one is written after exec. */
+/* The time of each step of the child; the last one is written after exec. */
 struct stamps {
 	uint64_t read, done, end, ran;
 };
@@ -74,7 +74,7 @@ static void lives(const char *way, const char *at, uint64_t bytes, bool exec)
 		if (pipe(go))
 			err(1, "pipe");
 		stamps->ran = 0;
-		/* What the last one has left, such as its stack, is there for the next. */
+		/* Pages that the last one has left, such as its stack, are there for the next. */
 		sleep_ms(50);
 		forked[i] = __rdtsc();
 		pid = fork();

@@ -5,11 +5,11 @@
  *
  *	openers PROCESSES SIZE...
  *
- * PROCESSES 1, 4, 16 .. at most that.  Each is this program, executed once more, which
- * gets nothing but the path of the file.  It has done the same with another file before,
- * so that its own pages are there.  The file is on tmpfs, or on hugetlbfs for huge
- * pages, and in memory.  "threads" are those of one program, the first of which opens and
- * maps it.  "read" and "io_uring" read it into 1 MiB of private buffers.
+ * The numbers of processes are 1, 4, 16 .. up to PROCESSES.  Each process executes this
+ * program, and gets nothing but the path of the file.  It does the same with another
+ * file first, so that its own pages are there.  The file is in memory, on tmpfs, or on
+ * hugetlbfs for huge pages.  "threads" are those of one program, the first of which
+ * opens and maps the file.  "read" and "io_uring" read it into 1 MiB of private buffers.
  */
 #include "bench.h"
 #include "uring.h"
@@ -24,7 +24,7 @@ enum { READ = WAYS, URING, ALL_WAYS };
 #define HUGE_DIR	"/openers-huge"
 
 static int way;
-static char *of_threads;	/* what the first of them has mapped */
+static char *of_threads;	/* mapped by the first of them */
 
 static const char *name_of(int w)
 {
@@ -39,7 +39,7 @@ static const char *path_of(const char *name)
 	return path;
 }
 
-/* Reads it through 1 MiB, which is what io_uring has for it. */
+/* Reads it through 1 MiB, as io_uring does. */
 static uint64_t read_file(int file, uint64_t bytes)
 {
 	uint64_t sum = 0, at;
@@ -57,7 +57,7 @@ static uint64_t read_file(int file, uint64_t bytes)
 	return sum;
 }
 
-/* Makes a word of each page 1 more: whoever looks at them later can tell how many did. */
+/* Adds 1 to a word of each page, which later tells the number of writers. */
 static void store_pages(char *at, uint64_t bytes)
 {
 	uint64_t first = *(volatile uint64_t *)at + 1, i;
@@ -66,7 +66,7 @@ static void store_pages(char *at, uint64_t bytes)
 		*(volatile uint64_t *)(at + i * PAGE) = first + i;
 }
 
-/* What is mapped stays if KEEP says so. */
+/* With KEEP the mapping stays. */
 static uint64_t use_mapped(int file, uint64_t bytes, bool store, bool keep)
 {
 	const struct memory m = { .way = way == THREADS ? MMAP : way, .bytes = bytes,
@@ -155,7 +155,7 @@ static void make_file(const char *name, uint64_t bytes)
 	close(file);
 }
 
-/* Has each of so many STORED? */
+/* Have all of so many STORED? */
 static void check_file(uint64_t bytes, int stored)
 {
 	int file = open(path_of("file"), O_RDONLY);

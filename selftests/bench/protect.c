@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Row 4: instructions to make memory read-only for N processes that all have it
- * in their page tables: one mshare_protect(2), one mprotect(2) where they are threads,
- * or a message to each process, its mprotect(2) and its answer.
+ * in their page tables.  That takes one mshare_protect(2); for threads, one
+ * mprotect(2); else a message to each process, its mprotect(2) and its answer.
  *
  *	protect PROCESSES SIZE...
  *
- * PROCESSES 1, 4, 16 .. at most that; the sizes are parts of the largest.
+ * The numbers of processes are 1, 4, 16 .. up to PROCESSES.  The sizes are parts of the
+ * largest.
  */
 #include "bench.h"
 
@@ -50,7 +51,7 @@ static uint64_t protect(struct crowd *c, int prot)
 	return __rdtsc() - from;
 }
 
-/* They can write, or not: a call that does nothing would be fast. */
+/* Can they write?  A call that does nothing would be fast. */
 static void check(struct crowd *c, uint64_t fault)
 {
 	int i;
@@ -80,7 +81,7 @@ static void measure(enum way way, int most, const uint64_t *sizes)
 		crowd_grow(&c, n);
 		for (; i < n; i++) {
 			crowd_ask(&c, i, 'e');
-			/* Reading makes writable entries too, many at a time. */
+			/* Reading makes writable entries, too, many at a time. */
 			crowd_ask(&c, i, i ? 'r' : 'f');
 		}
 		for (size = sizes; *size; size++) {

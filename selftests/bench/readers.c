@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Row 2: page faults and instructions until N processes have read a word of
- * every page, each from the call that maps the object on.
+ * every page, counted in each from the call that maps the object.
  *
  *	readers PROCESSES SIZE...
  *
- * PROCESSES 1, 4, 16 .. at most that.  "memory" is new, so that the first reader
- * makes its pages; "file" is in memory already.
+ * The numbers of processes are 1, 4, 16 .. up to PROCESSES.  "memory" is new, so the
+ * first reader makes its pages.  "file" is in memory already.
  */
 #include "bench.h"
 #include "uring.h"
@@ -30,7 +30,7 @@ static uint64_t job(char command, char *at, uint64_t bytes)
 	return read_pages(own, sizeof(own), PAGE);
 }
 
-/* A file of memory whose pages are there. */
+/* A memfd whose pages are there. */
 static int filled_file(uint64_t bytes)
 {
 	static uint64_t words[128 * KIB / 8];

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Row 5: instructions a page to take pages away that N processes have: truncate
- * their file, migrate them to another node, reclaim them.
+ * Row 5: instructions per page to take away pages that N processes have mapped:
+ * truncate their file, migrate them to another node, reclaim them.
  *
  *	rmap PROCESSES SIZE IMAGE	on a machine with two nodes
  *
- * PROCESSES 1, 4, 16 .. at most that; IMAGE is for disk_file().
+ * The numbers of processes are 1, 4, 16 .. up to PROCESSES.  IMAGE is for disk_file().
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -30,7 +30,7 @@ static int node_of(void *at)
 	return node;
 }
 
-/* Through an ordinary mapping of the file: one mapping more, for all ways. */
+/* Through an ordinary mapping of the file.  Each way has this one in addition. */
 static uint64_t migrate(struct memory *m)
 {
 	char *at = mmap(NULL, m->bytes, RW, MAP_SHARED, m->file, 0);
@@ -66,7 +66,7 @@ static uint64_t truncated(struct memory *m)
 static const char *image;
 static char group[64];
 
-/* In steps, until little is left; a page that was read lately gets a chance. */
+/* In steps, until little is left: reclaim spares pages that were read lately. */
 static uint64_t reclaim(struct memory *m, uint64_t *pages)
 {
 	const char *stat = "memory.stat";

@@ -2,13 +2,13 @@
 /*
  * Row 6: N processes read all words of a file on ext4, at the same time.
  *
- *	scan PROCESSES SIZE IMAGE		instructions a MiB, memory
+ *	scan PROCESSES SIZE IMAGE		instructions per MiB, memory
  *	scan --time PROCESSES SIZE IMAGE	the time, as a ratio to that of mmap(2)
  *
- * PROCESSES 1, 4, 16 .. at most that; with --time, that.  IMAGE is for
- * disk_file().  "fits": the file is in memory before.  "too large": memory.max is
- * half of it, so that most of what is read has to come from the disk.
- * Instructions are those for which the scheduler has seen the readers run.
+ * The numbers of processes are 1, 4, 16 .. up to PROCESSES; with --time, only
+ * PROCESSES.  IMAGE is for disk_file().  "fits": the file is in memory already.
+ * "too large": memory.max is half its size, so that most reads have to come from the
+ * disk.  Instructions are counted while the scheduler has the readers running.
  */
 #define _GNU_SOURCE
 #include "bench.h"
@@ -16,7 +16,7 @@
 
 #include <time.h>
 
-#define ROUNDS	3	/* of what the figure is the median */
+#define ROUNDS	3	/* the figure is their median */
 #define TIMES	9	/* the same with --time */
 #define URING	WAYS	/* one way more */
 #define WORDS	(128 * KIB / sizeof(uint64_t))
@@ -34,7 +34,7 @@ static uint64_t nanoseconds(clockid_t clock)
 	return t.tv_sec * 1000000000ULL + t.tv_nsec;
 }
 
-/* 'r'ead, or with 'u'ring; 's'top that. */
+/* 'r'ead; read with 'u'ring; 's'top that. */
 static uint64_t job(char command, char *at, uint64_t bytes)
 {
 	uint64_t from = nanoseconds(own_clock), sum;
@@ -61,7 +61,7 @@ static void drop(void)
 {
 	int i;
 
-	/* A region that is being freed has it for a little longer. */
+	/* A region that is being freed keeps it a little longer. */
 	settled();
 	for (i = 0; i < 2; i++)
 		posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
@@ -77,7 +77,7 @@ static void bring_in(uint64_t bytes)
 			err(1, "/mnt/file");
 }
 
-/* The file, page tables, and what processes have for themselves. */
+/* The file, page tables, and private memory of the processes. */
 static long long used(void)
 {
 	return page_tables() + (meminfo("Cached:") + meminfo("AnonPages:")) * KIB;
@@ -131,7 +131,7 @@ static void counts(const char *what, int n, uint64_t bytes)
 	int way, i;
 
 	for (way = MSHARE; way <= URING; way++) {
-		/* Who reclaims what is not the same each time. */
+		/* Reclaim differs from run to run. */
 		for (i = 0; i < ROUNDS; i++) {
 			r = measure(way, n, bytes);
 			instructions[i] = r.instructions;
@@ -141,7 +141,7 @@ static void counts(const char *what, int n, uint64_t bytes)
 		       (double)median(instructions, ROUNDS) * MIB / n / bytes,
 		       "instructions");
 		snprintf(name, sizeof(name), "%s: memory used", what);
-		/* Else it is memory.max, but for io_uring, which has buffers only. */
+		/* Else it is memory.max, except for io_uring, which has only buffers. */
 		if (fits)
 			report(6, name, name_of(way), bytes, n, r.memory, "count");
 	}

@@ -4,11 +4,11 @@
  *
  *	tables PROCESSES SIZE...
  *
- * PROCESSES 1, 2, 4 .. at most that.  One page of each 2 MiB is read, which
- * makes all the page tables that reading each page makes; so the object needs
- * a 512th of its size in memory (huge pages: all of it).  The figure is what
- * PageTables in /proc/meminfo grows by from before there was the object, without
- * what processes need anyway: they are there, and warm, before they map it.
+ * The numbers of processes are 1, 2, 4 .. up to PROCESSES.  One page of each 2 MiB is
+ * read, which makes the same page tables as reading every page.  The object thus needs
+ * only a 512th of its size in memory (huge pages: all of it).  The figure is the growth
+ * of PageTables in /proc/meminfo since before the object was made.  The processes are
+ * there, and warm, before they map it, so their own page tables do not count.
  */
 #include "bench.h"
 

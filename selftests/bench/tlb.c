@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a change of shared page tables, a fault and a switch of processes cost.
+ * The cost of a change of shared page tables, of a fault and of a switch of processes.
  *
  *	tlb ipis		IPIs for TLB flushes, per unmap of a page (4 CPUs)
  *	tlb instructions	cycles of the TSC per unmap of a page
  *	tlb faults		the same per page fault
  *	tlb regions		cycles per unmap of a page, and flushes of everything, of a
  *				process that has N regions attached
- *	tlb switches		the same per round trip of a byte between two processes,
- *				which have none or N regions, the same ones or
- *				each its own, or only one of them has
- *	tlb			checks all but the IPIs, and prints TAP
+ *	tlb switches		the same per round trip of a byte between two processes.
+ *				Neither has a region, or one has N, or both have
+ *				the same N, or each has N of its own
+ *	tlb			checks all but the IPIs and prints TAP
  *
  * Under QEMU's -icount shift=0 the TSC counts instructions.  Each line of output
  * is WHAT, WAY, N and the figure, between tabs; instructions are medians.
@@ -35,7 +35,7 @@ static const int ladder[] = { 1, 4, 16, 64, 256, 1024 };
 enum way { MSHARE, THREADS, MMAP, WAYS };
 static const char *const names[WAYS] = { "mshare", "threads", "mmap" };
 
-/* What was found, by this process and those it started. */
+/* The figures, of this process and of those that it has started. */
 struct figures {
 	int nr;
 	struct {
@@ -76,7 +76,7 @@ static double figure(const char *what, const char *way, int n)
 	return 0;
 }
 
-/* The memory, and who else has it. */
+/* The memory, and the others that have it. */
 static int region_fd, file_fd;
 static volatile char *memory;
 static volatile int *ready;
@@ -86,7 +86,7 @@ static void touch(void)
 {
 	uint64_t i;
 
-	/* One more: the page table stays when the others are gone. */
+	/* One page more, so that the page table stays when the others are gone. */
 	for (i = gone; i <= LENGTH; i += PAGE)
 		memory[i] = 1;
 }
@@ -163,7 +163,7 @@ static void set_up(enum way way)
 	touch();
 }
 
-/* Takes the page away from all that have it. */
+/* Takes the page away from all of them. */
 static void unmap(enum way way, uint64_t offset)
 {
 	int failed;
@@ -182,7 +182,7 @@ static void unmap(enum way way, uint64_t offset)
 		err(1, "unmap");
 }
 
-/* The next PAGES of them: the median of what each costs. */
+/* The median of the costs of the next PAGES. */
 static uint64_t unmap_pages(enum way way)
 {
 	uint64_t cost[PAGES], from;
@@ -196,7 +196,7 @@ static uint64_t unmap_pages(enum way way)
 	return median(cost, PAGES);
 }
 
-/* The kernel frees what others wait for; let it, so that it is not measured. */
+/* Let the kernel free what is pending, so that this is not measured. */
 static void settle(void)
 {
 	sleep_ms(100);
@@ -230,12 +230,12 @@ static void unmaps(enum way way, bool ipis)
 	}
 }
 
-/* Regions that a process has attached, whose changes are flushed one by one. */
+/* The regions of a process whose changes are flushed one by one. */
 static const int followed[] = { 1, 2, 4, 8, 16 };
 
 #define FOLLOWED	(int)(sizeof(followed) / sizeof(*followed))
 
-/* Each has been changed: its generation is not that of the others. */
+/* Change each of them, so that their generations differ. */
 static void attach_regions(int n, unsigned int flags)
 {
 	char *at;
@@ -267,7 +267,7 @@ static void several_regions(int n)
 	unmap_pages(MSHARE);
 	fulls = tlb_fulls();
 	found("full-flushes", "mshare", n, (double)fulls / PAGES, 2);
-	/* Nothing is counted if there is nothing, and not because nothing is counted. */
+	/* The counter works: a flush of everything is counted. */
 	if (munmap(mmap(NULL, MIB, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0), MIB) ||
 	    tlb_fulls() == fulls)
 		errx(1, "flushes of everything are not counted");
@@ -289,7 +289,7 @@ static uint64_t fault(volatile char *at)
 	return median(cost, FAULTS);
 }
 
-/* MEMORY is new, or the file's pages are there. */
+/* MEMORY is new; the pages of a file are there. */
 static void faults_of(enum way way, const char *name, const char *what, bool present)
 {
 	uint64_t length = FAULTS * PAGE;
@@ -337,8 +337,8 @@ static void attach_own(void)
 }
 
 /*
- * In a process of its own, whose attachments go with it.  The other one inherits them,
- * unless FLAGS say otherwise, and does PREPARE.
+ * Runs in a process of its own, whose attachments end with it.  The other process
+ * inherits them, unless FLAGS say otherwise, and does PREPARE.
  */
 static void switches(const char *name, int n, int batches, unsigned int flags,
 		     void (*prepare)(void))
@@ -401,7 +401,7 @@ static void faults(void)
 	int fd;
 
 	pin(0);
-	/* The first of each is warm-up. */
+	/* The first of each is a warm-up. */
 	faults_of(MSHARE, "mshare", "warm-up", true);
 	faults_of(MSHARE, "mshare", "minor-fault", true);
 	faults_of(MSHARE, "mshare", "first-touch", false);
@@ -436,14 +436,14 @@ static void all_switches(void)
 /* Checks */
 
 /*
- * What is allowed.  Two runs of a kernel give the same, to some instructions; another
- * compiler moves each figure by a few in a hundred, and both sides of a comparison.
+ * Bounds.  Two runs of one kernel differ by some instructions.  Another compiler moves
+ * each figure by a few per cent, on both sides of a comparison.
  */
 #define MINOR_FAULT	1.07	/* times mmap */
 #define FIRST_TOUCH	1.035	/* times mmap */
 #define BESIDE		1.02	/* times mmap, for mmap in a process with a region */
 #define UNMAP		1.13	/* times threads, with one of each */
-#define FLAT		1.05	/* the most of all N, times the least */
+#define FLAT		1.05	/* the largest figure of all N, times the smallest */
 #define BESIDE_OTHERS	1.10	/* times one region, for up to 16 */
 #define SAME		1.04	/* times two processes without a region */
 #define OWN		1.045
@@ -475,7 +475,7 @@ static void check(bool good, const char *format, ...)
 	done++;
 }
 
-/* The least of some tries: there may be a tick. */
+/* The least of some tries: a timer tick may come in between. */
 __attribute__((noinline))
 static uint64_t turns(int count)
 {

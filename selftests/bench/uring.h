@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Reading a file through io_uring into private buffers that are registered:
- * what a process does instead of mapping it.
+ * Reading a file through io_uring into private, registered buffers: the alternative
+ * to mapping it.
  */
 #ifndef URING_H
 #define URING_H
@@ -51,7 +51,7 @@ static inline void uring_request(struct uring *u, int file, int index, uint64_t 
 	sqe->user_data = index;
 }
 
-/* Reads BYTES of FILE from its start, and a word of every STEP of them; their sum. */
+/* Reads BYTES from the start of FILE; returns the sum of a word of every STEP bytes. */
 static inline uint64_t uring_read(struct uring *u, int file, uint64_t bytes, uint64_t step)
 {
 	uint64_t asked = 0, done, sum = 0;

@@ -195,6 +195,12 @@ static int refused_private(const struct op *op)
 	return op->kind == op_map && (op->flags & MAP_TYPE) == MAP_PRIVATE ? EINVAL : 0;
 }
 
+/* For mmap() a regular file may have any size. */
+static int refused_end(const struct op *op)
+{
+	return op->kind == op_map && op->file == EXT4 && op->from > 1LL << 60 ? EOVERFLOW : 0;
+}
+
 static bool inside_huge(int64_t at)
 {
 	return at % (int64_t)HUGE && huge_around(at) && huge_around(at - 1);
@@ -276,7 +282,7 @@ static const struct difference {
 	{ "mshare.7", "Where several errors apply, the first in this order is reported:",
 	  .explains = explains_order },
 	{ "mshare_map.2", "end past the largest file that the file system can have.",
-	  .explains = explains_sum },
+	  .refused = refused_end, .explains = explains_sum },
 	{ "mshare.7", "where the object or the attachment does not allow it;",
 	  .explains = explains_access },
 	[PROTECT_UNDONE] = { "mshare_protect.2", "no protection has changed." },
@@ -859,12 +865,15 @@ static int run_of(int i, int end)
 static bool map_run(const struct place *place, int i, int n, int flags)
 {
 	const struct page *page = &shared->pages[i];
-	int fd = shared->objects[page->object].fd[MMAP];
+	const struct object *object = &shared->objects[page->object];
+	uint64_t unit = object->huge ? HUGE : PAGE, len = (n * PAGE + unit - 1) / unit * unit;
 	char *at = place->addr[MMAP] + i * PAGE;
 	struct stat before, after;
+	int fd = object->fd[MMAP];
 
+	/* Of a huge page, also the part past the run: madvise() does not cut it. */
 	NEED(!fstat(fd, &before));
-	if (mmap(at, n * PAGE, allowed(place->flags, page->prot), MAP_SHARED | flags, fd,
+	if (mmap(at, len, allowed(place->flags, page->prot), MAP_SHARED | flags, fd,
 		 page->index * PAGE) != at)
 		return false;
 	/* A file of hugetlbfs that was truncated has grown again. */
@@ -872,8 +881,8 @@ static bool map_run(const struct place *place, int i, int n, int flags)
 	if (after.st_size != before.st_size)
 		NEED(!ftruncate(fd, before.st_size));
 	if (page->advice)
-		madvise(at, n * PAGE, page->advice);
-	dontfork(place, at, n * PAGE);
+		madvise(at, len, page->advice);
+	dontfork(place, at, len);
 	return true;
 }
 
@@ -1533,9 +1542,12 @@ static void remember(const struct op *op)
 			page->prot = op->prot;
 			break;
 		case op_advise:
-			/* To huge pages of hugetlbfs it is nothing. */
+			/*
+			 * Of hugetlbfs, too: to give the same advice again to a part of a
+			 * huge page is no error.
+			 */
 			if ((op->advice == MADV_HUGEPAGE || op->advice == MADV_NOHUGEPAGE) &&
-			    page->object >= 0 && !shared->objects[page->object].huge)
+			    page->object >= 0)
 				page->advice = op->advice;
 			break;
 		}
@@ -1548,7 +1560,7 @@ static void remember(const struct op *op)
 
 static void remember_advice(const struct op *op, const struct outcome *out)
 {
-	bool most = !out->ret || out->err == ENOMEM;
+	bool most = !out->ret || (out->err == ENOMEM && !refused_size(op));
 
 	/* As much of it as there is. */
 	if (most)
@@ -1614,7 +1626,8 @@ static void change_step(const struct op *op)
 	if (err)
 		called(&out[MMAP], -1), out[MMAP].err = err;
 	/* There may be another error that comes first. */
-	if (((err == ENOMEM && op->kind == op_map) || (err == EINVAL && op->kind == op_protect)) &&
+	if ((op->kind == op_map ? err == ENOMEM || err == EOVERFLOW :
+				  err == EINVAL && op->kind == op_protect) &&
 	    out[REGION].ret == -1)
 		out[MMAP].err = out[REGION].err;
 	command(0, CHANGE_MMAP);

@@ -19,6 +19,10 @@ SYMBOLS_CONFIG = $(if $(SYMBOLS),$(CONFIGS)/symbols.config)
 # On which kernel source, a folder of kernel/bases; BUILD is where its results go.
 export BASE ?= 6.12
 BUILD = build$(if $(filter-out 6.12,$(BASE)),/$(BASE))
+# Whose configuration: FLAVOUR of Debian's, or the file KCONFIG.
+$(if $(filter-out amd64 cloud,$(FLAVOUR)),$(error FLAVOUR is amd64 or cloud, not '$(FLAVOUR)'))
+$(if $(and $(KCONFIG),$(FLAVOUR)),$(error FLAVOUR and KCONFIG are one too many))
+CHOSEN = $(or $(abspath $(KCONFIG)),$(FLAVOUR))
 # A mutated kernel must not pass for the real one.
 OUT = $(BUILD)$(if $(MUTATION),/mutations/$(MUTATION))
 WARN = if [ -s $(BUILD)/warning ]; then cat $(BUILD)/warning; fi
@@ -61,7 +65,10 @@ help:
 	@echo 'make install      the library, its headers and manual; make uninstall:'
 	@echo '                  [DESTDIR=] [prefix=/usr/local] [libdir=] [includedir=] [mandir=]'
 	@echo 'make deb-tools    Debian packages of the library and the tools, in build/deb'
-	@echo 'make deb          these, and linux-image and linux-headers'
+	@echo 'make deb          these, and linux-image and linux-headers, of the kernel of the tests'
+	@echo 'make deb FLAVOUR=cloud  or amd64: of a kernel with Debian'\''s configuration, for servers'
+	@echo '                  and virtual machines, in build/deb-cloud; an hour or more'
+	@echo 'make deb KCONFIG=FILE  with that configuration, in build/deb-local'
 	@echo 'make check-deb    do these install, work, and go away without a trace?'
 	@echo 'make check-services  what mshare-services(7) says, done with Debian'\''s servers under'
 	@echo '                  systemd [RECIPES="nginx .."]'
@@ -136,16 +143,21 @@ install uninstall:
 check-lib: deps
 	@libmshare/check
 
-# The packages of the library and the tools, in build/deb.
-deb-tools: PACKAGES += debhelper lintian fakeroot
+# The packages of the library and the tools, in build/deb, or build/deb-NAME.
+DEB_NAME = $(if $(KCONFIG),local,$(FLAVOUR))
+DEB = build/deb$(addprefix -,$(DEB_NAME))
+deb-tools deb: PACKAGES += debhelper lintian fakeroot
 deb-tools: deps
-	@libmshare/debian/build build/deb
+	@libmshare/debian/build $(DEB)
 
-# And those of the kernel.
-deb: deb-tools
+# And those of the kernel: that of the tests, or with FLAVOUR or KCONFIG one for a machine.
+deb: PACKAGES += $(if $(CHOSEN),openssl)
+deb: deps
 	@kernel/prepare
-	@kernel/build build/src deb build/deb-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/deb.config
-	@kernel/deb build/src deb build/deb
+	@$(if $(CHOSEN),kernel/flavour '$(CHOSEN)',\
+		kernel/build build/src deb build/deb-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/deb.config)
+	@libmshare/debian/build $(DEB)
+	@kernel/deb build/src $(or $(DEB_NAME),deb) $(DEB)
 	@$(WARN)
 
 # Boots that kernel, and installs and uses all of them in its guest.

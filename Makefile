@@ -55,6 +55,7 @@ help:
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make objects      what the patches touch and our files only, warnings are errors'
+	@echo '                  [FLAVOUR=cloud|amd64, KCONFIG=FILE: with that configuration]'
 	@echo 'make series       the kernel part as patches to be mailed, with a cover letter: build/send'
 	@echo 'make series-check  does git am take them, does each compile, what says checkpatch?'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
@@ -109,7 +110,7 @@ kernel-kcsan: deps
 
 # What the series touches, and ours: does it fit, and compile without a warning?
 objects: deps
-	@kernel/objects
+	@FLAVOUR='$(CHOSEN)' kernel/objects
 
 # For mailing lists; in build/send, of another BASE in build/BASE/send.
 series: deps

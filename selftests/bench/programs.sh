@@ -15,25 +15,17 @@ mkdir -p $out
 [ $# != 0 ] || mapfile -t < <(echo php=1 && sed -n 's/^program \([a-z_]*\) .*/\1/p' selftests/bench/programs-list.sh)
 [ $# != 0 ] || set -- "${MAPFILE[@]}"
 
-# guest PROGRAM...: see the end of vm/run for what an emulator may lose.
-guest() {
-	local attempt status
-	for attempt in 1 2 3; do
-		# shellcheck disable=SC2086 # options
-		${VM_RUN:-selftests/vm/run} --smp 4 --mem 6144 --timeout 3000 --append nopti ${VM:-} -- \
-			bash selftests/bench/programs-guest.sh "$@" >$out/programs.part 2>$out/programs.err
-		status=$?
-		cat $out/programs.err >&2
-		[ $status = 125 ] || break
-		grep -q 'Oops: int3' $out/programs.err || break
-		echo "programs.sh: the emulator lost an int3, attempt $attempt" >&2
-	done
-	cat $out/programs.part >>$out/programs.new
-	[ $status = 0 ] || { echo "programs.sh: no figures" >&2; exit 1; }
-}
+# shellcheck source=SCRIPTDIR/../vm/again.sh disable=SC1091
+. selftests/vm/again.sh
 : >$out/programs.new
 while [ $# -gt 0 ]; do
-	guest "${@:1:6}"
+	# shellcheck disable=SC2086 # options
+	again $out/programs ${VM_RUN:-selftests/vm/run} --smp 4 --mem 6144 --timeout 3000 --append nopti ${VM:-} -- \
+		bash selftests/bench/programs-guest.sh "${@:1:6}"
+	status=$?
+	cat $out/programs/errors >&2
+	[ $status = 0 ] || { echo "programs.sh: no figures" >&2; exit 1; }
+	cat $out/programs/tap >>$out/programs.new
 	shift $(($# < 6 ? $# : 6))
 done
 mv $out/programs.new $out/programs.tsv

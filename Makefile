@@ -167,12 +167,13 @@ check-deb: deb
 		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 34
 
 # The recipes of the manual, in a Debian system of its own; RECIPES: some of them.  The
-# OOM killer shows where it was called.
+# OOM killer shows where it was called.  With KERNEL=build/deb-kernel/bzImage of make deb,
+# containers have cgroups.
 check-services: PACKAGES += mmdebstrap
 check-services: kernel tests
 	@selftests/services/image build/services
 	@$(MAKE) -s install DESTDIR=$(CURDIR)/build/services/install
-	@set -o pipefail; selftests/vm/run --root build/services/disk --mem 3072 --timeout 3600 \
+	@set -o pipefail; selftests/vm/run --kernel $(KERNEL) --root build/services/disk --mem 3072 --timeout 3600 \
 		--append nopti --allow 'Call Trace:' -- \
 		bash selftests/services/recipes.sh build/services/install $(RECIPES) | \
 		tee build/services/tap | selftests/vm/tap $(if $(RECIPES),,--min 230)

@@ -61,11 +61,11 @@ web() (
 
 declare -A package options workers
 # program NAME PACKAGE WORKERS [OPTION...]: one that functions follow for.  NAME_prepare
-# is not counted; NAME_start begins with "${run[@]}"; NAME_up tells when it can be used;
-# NAME_load has its $n workers use the memory.
+# is not counted; NAME_start begins with "${run[@]}"; NAME_up tells when it can be used,
+# which is when its workers have used the memory, unless NAME_load has $n of them do so.
 program() {
 	package[$1]=$2 workers[$1]=$3 options[$1]="${*:4}"
-	eval "$1_prepare() { :; }; $1_load() { :; }"
+	eval "$1_prepare() { :; }; $1_up() { saw \"\$n\"; }; $1_load() { :; }"
 }
 # shellcheck source=SCRIPTDIR/programs-list.sh disable=SC1091
 . selftests/bench/programs-list.sh

@@ -4,6 +4,9 @@
 # shellcheck disable=SC2154,SC2317 # its variables, and functions that it calls by name
 dir=/run/programs
 
+# folder NAME USER: an empty one in /run that is the user's.
+folder() { rm -rf "/run/${1:?}" && mkdir "/run/$1" && chown "$2" "/run/$1"; }
+
 program php php8.2-fpm 20 --anywhere
 php_files() {
 	local i
@@ -73,9 +76,7 @@ program postgresql postgresql-15 20
 postgresql_prepare() {
 	rm -rf $dir/pg
 	cp -a /var/lib/postgresql/15/main $dir/pg
-	rm -rf /run/postgresql
-	mkdir /run/postgresql
-	chown postgres /run/postgresql
+	folder postgresql postgres
 }
 postgresql_start() {
 	"${run[@]}" setpriv --reuid postgres --regid postgres --clear-groups /usr/lib/postgresql/15/bin/postgres -D $dir/pg \
@@ -212,9 +213,7 @@ zabbix_load() { sleep 3; }
 
 program pgpool pgpool2 20
 pgpool_prepare() {
-	rm -rf /run/postgresql
-	mkdir /run/postgresql
-	chown postgres /run/postgresql
+	folder postgresql postgres
 	cat >$dir/pgpool.conf <<-END
 	backend_clustering_mode = 'raw'
 	backend_hostname0 = '127.0.0.1'
@@ -245,9 +244,8 @@ pgpool_up() { listens 5433; }
 program squid squid 4 --files
 squid_prepare() {
 	local i
-	rm -rf /run/squid
-	mkdir -p $dir/www /run/squid
-	chown proxy /run/squid
+	folder squid proxy
+	mkdir -p $dir/www
 	for ((i = 0; i < 160; i++)); do
 		head -c 300000 /dev/zero | tr '\0' "x" >$dir/www/$i
 	done
@@ -323,7 +321,6 @@ python_mmap_prepare() {
 	END
 }
 python_mmap_start() { "${run[@]}" python3 $dir/family.py "$n" $dir/seen & }
-python_mmap_up() { saw "$n"; }
 
 # An array of multiprocessing is a file.
 program python_array libpython3-stdlib 20 --files
@@ -341,7 +338,6 @@ python_array_prepare() {
 	END
 }
 python_array_start() { "${run[@]}" python3 $dir/array.py "$n" $dir/seen & }
-python_array_up() { saw "$n"; }
 
 program perl_map libfile-map-perl 20
 perl_map_prepare() {
@@ -360,7 +356,6 @@ perl_map_prepare() {
 	END
 }
 perl_map_start() { "${run[@]}" perl $dir/map.pl "$n" $dir/seen & }
-perl_map_up() { saw "$n"; }
 
 program perl_fastmmap libcache-fastmmap-perl 20 --files
 perl_fastmmap_prepare() {
@@ -379,7 +374,6 @@ perl_fastmmap_prepare() {
 	END
 }
 perl_fastmmap_start() { "${run[@]}" perl $dir/cache.pl "$n" $dir/seen & }
-perl_fastmmap_up() { saw "$n"; }
 
 program openmpi openmpi-bin 4 --files
 openmpi_prepare() {
@@ -401,7 +395,6 @@ openmpi_start() {
 	"${run[@]}" mpirun --allow-run-as-root --oversubscribe --bind-to none -n "$n" --mca plm isolated \
 		--mca btl self,vader --mca mpi_yield_when_idle 1 python3 $dir/mpi.py $dir/seen &
 }
-openmpi_up() { saw "$n"; }
 
 # Unrelated processes.
 program lmdb python3-lmdb 8 --files
@@ -427,7 +420,6 @@ lmdb_start() {
 		"${run[@]}" python3 $dir/readers.py $dir/lmdb $dir/seen &
 	done
 }
-lmdb_up() { saw "$n"; }
 
 program sqlite sqlite3 8 --files
 sqlite_prepare() {
@@ -442,7 +434,6 @@ sqlite_start() {
 			".output $dir/seen/$i" ".read $dir/fifo" &
 	done
 }
-sqlite_up() { saw "$n"; }
 
 # ---- whose memory is private, or that of one process
 
@@ -450,8 +441,7 @@ program mariadb mariadb-server 1
 mariadb_prepare() {
 	rm -rf $dir/mysql
 	cp -a /var/lib/mysql $dir/mysql
-	mkdir -p /run/mysqld
-	chown mysql /run/mysqld
+	folder mysqld mysql
 }
 mariadb_start() { "${run[@]}" mariadbd --user=mysql --datadir=$dir/mysql --innodb-buffer-pool-size=64M & }
 mariadb_up() { mariadb-admin ping; }
@@ -496,7 +486,7 @@ gunicorn_up() { listens 8087; }
 gunicorn_load() { together "$n" web 8087 / && saw "$n"; }
 
 program slapd slapd 1 --files
-slapd_prepare() { mkdir -p /run/slapd && chown openldap /run/slapd; }
+slapd_prepare() { folder slapd openldap; }
 slapd_start() { "${run[@]}" slapd -h ldap://127.0.0.1 -u openldap -g openldap -F /etc/ldap/slapd.d -d 0 & }
 slapd_up() { listens 389; }
 

@@ -190,10 +190,12 @@ haproxy_prepare() {
 haproxy_start() { "${run[@]}" haproxy -W -f $dir/haproxy.cfg & }
 haproxy_up() { listens 8084; }
 
+# One that is asked (1), not one that connects, here to itself, more often the longer it
+# runs.  The database is made when it is started for the first time.
 program zabbix zabbix-proxy-sqlite3 20
 zabbix_prepare() {
-	rm -f $dir/zabbix.db
 	cat >$dir/zabbix.conf <<-END
+	ProxyMode=1
 	Server=127.0.0.1
 	Hostname=x
 	DBName=$dir/zabbix.db
@@ -208,8 +210,8 @@ zabbix_prepare() {
 	END
 }
 zabbix_start() { "${run[@]}" zabbix_proxy -f -c $dir/zabbix.conf & }
-zabbix_up() { listens 10051; }
-zabbix_load() { sleep 3; }
+zabbix_up() { [ "$(wc -l <"$cgroup/cgroup.procs")" -gt $((n + 20)) ] && listens 10051; }
+zabbix_load() { sleep 10; }
 
 program pgpool pgpool2 20
 pgpool_prepare() {

@@ -221,10 +221,14 @@ regress-postgres: kernel tests
 	@sed -n 's/^# summary: //p' build/postgres-regress.tap
 	@$(WARN)
 
-# LMDB's and SQLite's own tests, with and without; TESTS: some of SQLite's, or others.
+# LMDB's and SQLite's own tests, with and without; TESTS: patterns of SQLite's, or lmdb.
+# First SQLite's on the kernel of this machine, then in the guest those that could notice.
 regress-files: PACKAGES += dpkg-dev tcl-dev
 regress-files: kernel tests
 	@selftests/lib/databases-get build/databases
+	@set -f -o pipefail; [ -n '$(TESTS)' ] && [ -z '$(filter-out lmdb,$(TESTS))' ] || \
+		selftests/mshare/databases-native.sh build/databases $(filter-out lmdb,$(TESTS)) | \
+		tee build/databases-native.tap | selftests/vm/tap $(if $(TESTS),,--min 222)
 	@set -f -o pipefail; selftests/vm/run --smp 4 --mem 6144 --timeout 43200 --append nopti -- \
 		bash selftests/mshare/databases-regress.sh build/databases $(TESTS) | \
 		tee build/databases-regress.tap | selftests/vm/tap $(if $(TESTS),,--min 230)

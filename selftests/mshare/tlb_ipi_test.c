@@ -261,6 +261,42 @@ TEST_F(ipi, an_unmap_interrupts_no_idle_cpu_of_a_sleeping_guest)
 }
 
 /*
+ * A table that advice frees is worth an IPI to each CPU that has a guest loaded, also to
+ * idle ones: they might walk it.  Nothing is left in it that needs another flush.
+ */
+TEST_F(ipi, a_table_that_advice_frees_interrupts_also_idle_cpus_of_sleeping_guests)
+{
+	const uint64_t offset = 4 * HUGE;
+	struct counts from, to;
+	pid_t guest[4];
+	int cpu, try;
+
+	self->at = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, self->at);
+	*self->at = 1;
+	ASSERT_EQ(offset, map_anon(self->fd, offset, HUGE, RW));
+	/* Another process may have driven a sleeping guest from its CPU. */
+	for (try = 0; try < 20; try++) {
+		*(volatile char *)(self->at + offset) = 1;
+		/* A half is no reason to free the table. */
+		ASSERT_OK(mshare_advise(self->fd, offset, MIB, MADV_DONTNEED, 0));
+		for (cpu = 1; cpu < 4; cpu++)
+			guest[cpu] = start(_metadata, cpu, cpu == 1 ? GUEST_SPIN : GUEST_SLEEP,
+					   self->fd, 0);
+		sleep_ms(100);
+		from = counts();
+		ASSERT_OK(mshare_advise(self->fd, offset, HUGE, MADV_DONTNEED, 0));
+		to = counts();
+		for (cpu = 1; cpu < 4; cpu++)
+			stop(guest[cpu]);
+		if (to.ipis[2] - from.ipis[2] == 1 && to.ipis[3] - from.ipis[3] == 1)
+			break;
+	}
+	EXPECT_GT(20, try);
+	EXPECT_EQ(1, to.ipis[1] - from.ipis[1]);
+}
+
+/*
  * A guest on CPU 1 wakes now and then, between times another process computes there,
  * with OTHERS regions of its own.
  */

@@ -178,6 +178,9 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 			 unsigned long prot);
 int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice);
 
+/* table.c */
+int mshare_free_tables(struct mshare_region *region, unsigned long start, unsigned long end);
+
 /* report.c */
 extern unsigned int mshare_max_regions_per_user;
 extern bool mshare_enabled;

@@ -235,10 +235,13 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
  * As do_madvise(), but a GiB at a time: for advice about pages, do_madvise() keeps the
  * mmap_lock while it walks the whole range.  Such a piece cuts no huge page.
  */
-static int mshare_madvise(struct mm_struct *mm, unsigned long start, unsigned long end,
-			  int advice)
+static int mshare_madvise(struct mshare_region *region, unsigned long start,
+			  unsigned long end, int advice)
 {
 	bool whole = advice != MADV_DONTNEED && advice != MADV_COLD && advice != MADV_PAGEOUT;
+	bool leaves_empty = advice == MADV_DONTNEED || advice == MADV_REMOVE ||
+			    advice == MADV_PAGEOUT;
+	struct mm_struct *mm = region->mm;
 	unsigned long next;
 	int err, ret = 0;
 
@@ -249,7 +252,8 @@ static int mshare_madvise(struct mm_struct *mm, unsigned long start, unsigned lo
 		if (err && err != -ENOMEM)
 			return err;
 		ret = ret ?: err;
-		if (fatal_signal_pending(current))
+		if (fatal_signal_pending(current) ||
+		    (leaves_empty && mshare_free_tables(region, start, next)))
 			return -EINTR;
 	}
 	return ret;
@@ -281,7 +285,7 @@ int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, in
 		return err;
 	/* If the region shrinks now, there is a hole. */
 	memcg = set_active_memcg(mshare_memcg(region));
-	err = mshare_madvise(mm, start, start + length, advice);
+	err = mshare_madvise(region, start, start + length, advice);
 	set_active_memcg(memcg);
 	return err;
 }

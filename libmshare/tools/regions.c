@@ -57,6 +57,8 @@ static void take_line(struct region *r, const char *line)
 		{ "pgtable_bytes", offsetof(struct mshare_stat, pgtable_bytes) },
 		{ "faults", offsetof(struct mshare_stat, faults) },
 		{ "flags", offsetof(struct mshare_stat, flags) },
+		{ "tables_dropped", offsetof(struct mshare_stat, tables_dropped) },
+		{ "tables_reclaimed", offsetof(struct mshare_stat, tables_reclaimed) },
 	};
 	const char *colon = strchr(line, ':');
 	struct object o = { 0 };

@@ -543,4 +543,85 @@ TEST(who_lets_go_of_regions_all_the_time_does_not_delay_the_oom_killer)
 	EXPECT_OK(rmdir(dir));
 }
 
+/*
+ * The limit of a cgroup in bytes.  A program there touches one page in every 2 MiB of a
+ * sparse file, whose page tables would be 8 times as large.
+ */
+static uint64_t sparse_limit(void)
+{
+	const char *mib = getenv("MST_SPARSE_MIB");
+
+	return (mib ? atoi(mib) : 16) * MIB;
+}
+
+static uint64_t sparse_size(void)
+{
+	return sparse_limit() * 8 / PAGE * HUGE;
+}
+
+/* In the cgroup DIR; the exit status: 2 if the tables have exceeded the limit. */
+static void touches(const char *dir, int file, bool shared)
+{
+	uint64_t size = sparse_size(), at, most = 0, now;
+	int fd = -1;
+	char *addr;
+
+	CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+	if (shared) {
+		fd = mshare_open(file, size, 0);
+		CHILD_CHECK(fd >= 0);
+		addr = mshare_attach(fd, NULL, MSHARE_ATTACH_RDONLY);
+		CHILD_CHECK(!mshare_advise(fd, 0, size, MADV_RANDOM, 0));
+	} else {
+		addr = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
+		CHILD_CHECK(!madvise(addr, size, MADV_RANDOM));
+	}
+	CHILD_CHECK(addr != MAP_FAILED);
+	for (at = 0; at < size; at += HUGE) {
+		CHILD_CHECK(!*(volatile char *)(addr + at));
+		if (!shared || at / HUGE % 256)
+			continue;
+		now = stat_of(fd).pgtable_bytes;
+		most = most < now ? now : most;
+		if (most > sparse_limit())
+			_exit(2);
+	}
+	if (shared) {
+		struct mshare_stat st = stat_of(fd);
+
+		fprintf(stderr, "# at most %llu KiB of page tables, %llu reclaimed\n",
+			(unsigned long long)most / 1024, (unsigned long long)st.tables_reclaimed);
+		CHILD_CHECK(st.tables_reclaimed * PAGE > size / HUGE * PAGE - sparse_limit());
+	}
+	_exit(0);
+}
+
+TEST(page_tables_stay_below_the_limit_of_their_cgroup)
+{
+	int file = ext4_file(sparse_size()), shared;
+	int status[2];
+	char dir[64];
+
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	for (shared = 0; shared < 2; shared++) {
+		pid_t pid;
+
+		if (!cgroup_make(dir, sizeof(dir)))
+			SKIP(return, "no cgroup2 with memory: %m");
+		ASSERT_TRUE(write_number(cgroup_file(dir, "memory.max"), sparse_limit()));
+		write_text(cgroup_file(dir, "memory.swap.max"), "0");
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			touches(dir, file, shared);
+		status[shared] = wait_for(pid);
+		EXPECT_EQ(shared ? 0 : 1,
+			  file_key(cgroup_file(dir, "memory.events"), "oom_kill "));
+		ASSERT_TRUE(BECOMES(!rmdir(dir)));
+	}
+	EXPECT_EQ(KILLED_BY(SIGKILL), status[0]);
+	EXPECT_EQ(0, status[1]);
+}
+
 TEST_HARNESS_MAIN

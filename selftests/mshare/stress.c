@@ -35,13 +35,14 @@
 enum op {
 	LOAD, STORE, MAP, MAP_FIXED_OBJ, MAP_HUGE, UNMAP, PROTECT, ADVISE, ATTACH, DETACH, FORK, VM_READ,
 	VM_WRITE, READ_INTO, VMSPLICE, STAT, WALK, TRUNCATE, OTHER_CALLS,
-	FILE_ATTACH, FILE_GROW, FILE_CHANGE, FILE_UNLINK, FILE_CGROUP, OPS
+	FILE_ATTACH, FILE_GROW, FILE_CHANGE, FILE_UNLINK, FILE_CGROUP, SHRINK, OPS
 };
 
 static const char *const op_names[OPS] = {
 	"load", "store", "map", "map_fixed", "map_huge", "unmap", "protect", "advise", "attach",
 	"detach", "fork", "vm_read", "vm_write", "read_into", "vmsplice", "stat", "walk", "truncate",
 	"other_calls", "file_attach", "file_grow", "file_change", "file_unlink", "file_cgroup",
+	"shrink",
 };
 
 /* How often, in relation to each other. */
@@ -50,7 +51,7 @@ static const int weights[OPS] = {
 	[PROTECT] = 12, [ADVISE] = 15, [ATTACH] = 4, [DETACH] = 3, [FORK] = 2, [VM_READ] = 8,
 	[VM_WRITE] = 8, [READ_INTO] = 8, [VMSPLICE] = 4, [STAT] = 3, [WALK] = 1, [TRUNCATE] = 2,
 	[OTHER_CALLS] = 4, [FILE_ATTACH] = 5, [FILE_GROW] = 3, [FILE_CHANGE] = 2,
-	[FILE_UNLINK] = 1, [FILE_CGROUP] = 1,
+	[FILE_UNLINK] = 1, [FILE_CGROUP] = 1, [SHRINK] = 1,
 };
 
 static struct shared {
@@ -461,6 +462,8 @@ static bool step(enum op op)
 		return file_unlink(r);
 	case FILE_CGROUP:
 		return file_cgroup(r);
+	case SHRINK:
+		return write_text("/proc/sys/vm/drop_caches", "2");
 	default:
 		return other_calls(a);
 	}

@@ -16,12 +16,15 @@ TEST(align_is_a_slot)
 
 TEST(what_only_tells_cannot_be_written)
 {
-	static const char *const names[] = { "align", "regions", "attachments", "pgtable_bytes" };
+	static const char *const names[] = {
+		"align", "regions", "attachments", "pgtable_bytes", "tables_dropped",
+		"tables_reclaimed",
+	};
 	char path[64];
 	struct stat st;
 	unsigned int i;
 
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		sprintf(path, DIR "%s", names[i]);
 		ASSERT_OK(stat(path, &st));
 		EXPECT_EQ(0, st.st_mode & 0222);

@@ -11,6 +11,7 @@
 
 static const char *const events[] = {
 	"create", "attach", "detach", "map", "unmap", "protect", "link", "fault", "flush",
+	"free_tables",
 };
 #define EVENTS	(sizeof(events) / sizeof(events[0]))
 
@@ -60,6 +61,8 @@ TEST_F(trace, each_event_fires)
 	ASSERT_NE(NULL, addr);
 	addr[0] = 1;
 	ASSERT_OK(mshare_protect(fd, 0, PAGE, PROT_READ, 0));
+	/* The rest of the range is a hole, but the table goes. */
+	EXPECT_ERR(ENOMEM, mshare_advise(fd, 0, HUGE, MADV_DONTNEED, 0));
 	ASSERT_OK(mshare_unmap(fd, 0, PAGE, 0));
 	ASSERT_OK(mshare_detach(addr, 0));
 	ASSERT_TRUE(write_text(TRACING "events/mshare/enable", "0"));

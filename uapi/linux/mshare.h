@@ -97,8 +97,9 @@ struct mshare_map_args {
 	__u64 fd_offset;
 };
 
-/* Size of the first published struct mshare_stat. */
+/* Sizes of the published versions of struct mshare_stat: of level 1, of level 2. */
 #define MSHARE_STAT_SIZE_VER0		96
+#define MSHARE_STAT_SIZE_VER1		112
 
 /**
  * DOC: Bits of &mshare_stat.flags
@@ -134,6 +135,9 @@ struct mshare_map_args {
  * @faults: Page faults in attachments that have been served; populating and
  *	the kernel's own accesses without a page fault do not count.
  * @flags: %MSHARE_STAT_OWNED, %MSHARE_STAT_DEAD, %MSHARE_STAT_FILE.
+ * @tables_dropped: Number of page tables that mshare_advise() has freed.
+ * @tables_reclaimed: Number of page tables that the kernel has freed because memory
+ *	was short.
  *
  * This structure can grow in future levels of the ABI.
  */
@@ -150,6 +154,8 @@ struct mshare_stat {
 	__u64 pgtable_bytes;
 	__u64 faults;
 	__u64 flags;
+	__u64 tables_dropped;
+	__u64 tables_reclaimed;
 };
 
 #endif /* _UAPI_LINUX_MSHARE_H */

@@ -88,6 +88,17 @@ struct mshare_region {
 	 * a VMA that is not freed before a grace period.
 	 */
 	struct vm_area_struct __rcu *recent;
+	/** @tables_dropped: PTE tables that mshare_advise() has freed. */
+	atomic_long_t tables_dropped;
+	/** @tables_reclaimed: PTE tables that were freed because memory was short. */
+	atomic_long_t tables_reclaimed;
+	/**
+	 * @shrink_next: Where in the host mm the shrinker goes on, or 0: at the start.
+	 * Under the host's mmap_lock (write), as @shrink_idle.
+	 */
+	unsigned long shrink_next;
+	/** @shrink_idle: Whether it takes tables that are not in use, too. */
+	bool shrink_idle;
 	/** @changes: Changes that wait for faults in their objects; under @gate.lock. */
 	struct list_head changes;
 	/** @gate: Faults that such a change bars wait here. */
@@ -179,7 +190,15 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice);
 
 /* table.c */
+extern atomic_long_t mshare_tables_dropped;
+extern atomic_long_t mshare_tables_reclaimed;
 int mshare_free_tables(struct mshare_region *region, unsigned long start, unsigned long end);
+unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long nr,
+				   struct list_head *tables);
+void mshare_put_tables(struct list_head *tables, bool wait);
+
+/* shrink.c */
+void mshare_shrinker_see(struct mshare_region *region);
 
 /* report.c */
 extern unsigned int mshare_max_regions_per_user;

@@ -286,6 +286,7 @@ int mshare_admit(struct mshare_region *region, unsigned int flags)
 		atomic_long_dec(&region->user->mshare_regions);
 		return err;
 	}
+	mshare_shrinker_see(region);
 	region->id = id;
 	atomic_long_inc(&mshare_nr_regions);
 	region->owned = flags & MSHARE_OWNED;
@@ -436,7 +437,7 @@ static int __init mshare_init(void)
 	int err;
 
 	BUILD_BUG_ON(sizeof(struct mshare_map_args) != MSHARE_MAP_ARGS_SIZE_VER0);
-	BUILD_BUG_ON(sizeof(struct mshare_stat) != MSHARE_STAT_SIZE_VER0);
+	BUILD_BUG_ON(sizeof(struct mshare_stat) != MSHARE_STAT_SIZE_VER1);
 	BUILD_BUG_ON(MSHARE_CLOEXEC != O_CLOEXEC);
 	BUILD_BUG_ON(MSHARE_CLOEXEC & (MSHARE_OWNED | MSHARE_QUERY_ABI));
 	BUILD_BUG_ON(MSHARE_SIZE_MAX / P4D_SIZE > WINDOW_SLOTS);

@@ -119,6 +119,8 @@ int mshare_fill_stat(struct mshare_region *region, struct mshare_stat *st)
 	st->resident = mshare_resident(mm);
 	st->pgtable_bytes = mm_pgtables_bytes(mm);
 	st->faults = mshare_count_faults(region);
+	st->tables_dropped = atomic_long_read(&region->tables_dropped);
+	st->tables_reclaimed = atomic_long_read(&region->tables_reclaimed);
 	if (region->owned)
 		st->flags |= MSHARE_STAT_OWNED;
 	if (READ_ONCE(region->dead))
@@ -176,6 +178,8 @@ void mshare_show_fdinfo(struct seq_file *m, struct file *file)
 	seq_printf(m, "mshare-pgtable_bytes:\t%llu\n", st.pgtable_bytes);
 	seq_printf(m, "mshare-faults:\t%llu\n", st.faults);
 	seq_printf(m, "mshare-flags:\t0x%llx\n", st.flags);
+	seq_printf(m, "mshare-tables_dropped:\t%llu\n", st.tables_dropped);
+	seq_printf(m, "mshare-tables_reclaimed:\t%llu\n", st.tables_reclaimed);
 
 	/* seq_file writes to kernel memory: no user page is touched. */
 	if (mmap_read_lock_killable(mm))
@@ -225,6 +229,17 @@ static ssize_t pgtable_bytes_show(struct kobject *kobj, struct kobj_attribute *a
 	return sysfs_emit(buf, "%lu\n", bytes);
 }
 
+static ssize_t tables_dropped_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%ld\n", atomic_long_read(&mshare_tables_dropped));
+}
+
+static ssize_t tables_reclaimed_show(struct kobject *kobj, struct kobj_attribute *attr,
+				     char *buf)
+{
+	return sysfs_emit(buf, "%ld\n", atomic_long_read(&mshare_tables_reclaimed));
+}
+
 static ssize_t max_regions_per_user_show(struct kobject *kobj, struct kobj_attribute *attr,
 					 char *buf)
 {
@@ -264,6 +279,8 @@ static struct kobj_attribute align_attr = __ATTR_RO(align);
 static struct kobj_attribute regions_attr = __ATTR_RO(regions);
 static struct kobj_attribute attachments_attr = __ATTR_RO(attachments);
 static struct kobj_attribute pgtable_bytes_attr = __ATTR_RO(pgtable_bytes);
+static struct kobj_attribute tables_dropped_attr = __ATTR_RO(tables_dropped);
+static struct kobj_attribute tables_reclaimed_attr = __ATTR_RO(tables_reclaimed);
 static struct kobj_attribute max_regions_per_user_attr = __ATTR_RW(max_regions_per_user);
 static struct kobj_attribute enabled_attr = __ATTR_RW(enabled);
 
@@ -272,6 +289,8 @@ static struct attribute *mshare_attrs[] = {
 	&regions_attr.attr,
 	&attachments_attr.attr,
 	&pgtable_bytes_attr.attr,
+	&tables_dropped_attr.attr,
+	&tables_reclaimed_attr.attr,
 	&max_regions_per_user_attr.attr,
 	&enabled_attr.attr,
 	NULL,

@@ -25,22 +25,49 @@
  */
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/pagewalk.h>
 #include <linux/pgalloc.h>
 #include <linux/rcupdate.h>
+#include <linux/shmem_fs.h>
+#include <linux/swap.h>
 #include <asm/tlb.h>
+#include <trace/events/mshare.h>
 
 #include "mshare.h"
+#include "vma.h"
+
+/* Of all regions since boot. */
+atomic_long_t mshare_tables_dropped;
+atomic_long_t mshare_tables_reclaimed;
 
 /**
- * struct mshare_freeing - Tables that are about to be freed.
+ * struct mshare_freeing - A walk that looks for tables that can be freed.
  */
 struct mshare_freeing {
 	/** @tlb: For the flush of the host. */
 	struct mmu_gather tlb;
-	/** @tables: By ptdesc::pt_list; no PMD entry points to them any more. */
-	struct list_head tables;
+	/** @tables: What was found, by ptdesc::pt_list; no PMD entry leads there any more. */
+	struct list_head *tables;
+	/** @freed: Their number. */
+	unsigned long freed;
+	/** @left: How many tables it may still look at. */
+	unsigned long left;
+	/** @next: Where the last one ended, in the host mm. */
+	unsigned long next;
+	/** @reclaim: Memory is short: no lock is waited for. */
+	bool reclaim;
 };
+
+static void mshare_count_tables(struct mshare_region *region, unsigned long start,
+				unsigned long end, unsigned long nr, bool reclaim)
+{
+	if (!nr)
+		return;
+	atomic_long_add(nr, reclaim ? &region->tables_reclaimed : &region->tables_dropped);
+	atomic_long_add(nr, reclaim ? &mshare_tables_reclaimed : &mshare_tables_dropped);
+	trace_mshare_free_tables(region, start - MSHARE_HOST_START, end - start, nr, reclaim);
+}
 
 /* Are all entries of the table none?  Without its lock the answer may soon be wrong. */
 static bool mshare_table_empty(pmd_t *pmd, unsigned long start)
@@ -85,31 +112,55 @@ static void mshare_take_table(struct vm_area_struct *vma, pmd_t *pmd, unsigned l
 		/* One address: a paging-structure cache has the whole table or nothing. */
 		tlb_flush_pmd_range(&freeing->tlb, start, PAGE_SIZE);
 		freeing->tlb.freed_tables = 1;
-		list_add(&page_ptdesc(pmd_pgtable(old))->pt_list, &freeing->tables);
+		list_add(&page_ptdesc(pmd_pgtable(old))->pt_list, freeing->tables);
+		freeing->freed++;
 	}
 	spin_unlock(ptl);
 	spin_unlock(pml);
 }
 
-static int mshare_table_entry(pmd_t *pmd, unsigned long addr, unsigned long next,
+/* Ends the walk after the last table that it may look at. */
+static int mshare_table_seen(struct mshare_freeing *freeing, unsigned long start)
+{
+	freeing->next = start + PMD_SIZE;
+	return !--freeing->left;
+}
+
+static int mshare_empty_entry(pmd_t *pmd, unsigned long addr, unsigned long next,
 			      struct mm_walk *walk)
 {
 	struct address_space *mapping = walk->vma->vm_file->f_mapping;
+	struct mshare_freeing *freeing = walk->private;
 
-	/* Most tables are not empty, and need no lock. */
 	addr &= PMD_MASK;
-	if (!mshare_table_empty(pmd, addr))
-		return 0;
-	i_mmap_lock_write(mapping);
-	mshare_take_table(walk->vma, pmd, addr, walk->private);
-	i_mmap_unlock_write(mapping);
-	return 0;
+	/* Most tables are not empty, and need no lock. */
+	if (mshare_table_empty(pmd, addr)) {
+		if (!freeing->reclaim)
+			i_mmap_lock_write(mapping);
+		else if (!i_mmap_trylock_write(mapping))
+			return mshare_table_seen(freeing, addr);
+		mshare_take_table(walk->vma, pmd, addr, freeing);
+		i_mmap_unlock_write(mapping);
+	}
+	return mshare_table_seen(freeing, addr);
 }
 
-static const struct mm_walk_ops mshare_table_ops = {
-	.pmd_entry	= mshare_table_entry,
+static const struct mm_walk_ops mshare_empty_ops = {
+	.pmd_entry	= mshare_empty_entry,
 	.walk_lock	= PGWALK_RDLOCK,
 };
+
+/* Takes the empty tables; 1 if it has looked at as many as it may. */
+static int mshare_take_tables(struct mm_struct *mm, unsigned long start, unsigned long end,
+			      struct mshare_freeing *freeing)
+{
+	int more;
+
+	tlb_gather_mmu(&freeing->tlb, mm);
+	more = walk_page_range(mm, start, end, &mshare_empty_ops, freeing);
+	tlb_finish_mmu(&freeing->tlb);
+	return more;
+}
 
 static void mshare_free_table_rcu(struct rcu_head *head)
 {
@@ -118,13 +169,26 @@ static void mshare_free_table_rcu(struct rcu_head *head)
 	pte_free(NULL, ptdesc_page(table));
 }
 
-/* No CPU uses the tables, but there may be readers under RCU. */
-static void mshare_free_later(struct list_head *tables)
+/**
+ * mshare_put_tables - Free tables that no CPU walks any more.
+ * @tables: By ptdesc::pt_list.
+ * @wait: Until they are free.
+ */
+void mshare_put_tables(struct list_head *tables, bool wait)
 {
 	struct ptdesc *table, *next;
 
-	list_for_each_entry_safe(table, next, tables, pt_list)
-		call_rcu(&table->pt_rcu_head, mshare_free_table_rcu);
+	if (list_empty(tables))
+		return;
+	/* For readers without a lock.  Nobody who waits for one of them calls this. */
+	if (wait)
+		synchronize_rcu_expedited();
+	list_for_each_entry_safe(table, next, tables, pt_list) {
+		if (wait)
+			pte_free(NULL, ptdesc_page(table));
+		else
+			call_rcu(&table->pt_rcu_head, mshare_free_table_rcu);
+	}
 }
 
 /**
@@ -139,23 +203,138 @@ static void mshare_free_later(struct list_head *tables)
  */
 int mshare_free_tables(struct mshare_region *region, unsigned long start, unsigned long end)
 {
-	struct mshare_freeing freeing = { .tables = LIST_HEAD_INIT(freeing.tables) };
 	struct mm_struct *mm = region->mm;
 	unsigned long next;
 
 	end = ALIGN_DOWN(end, PMD_SIZE);
 	for (start = ALIGN(start, PMD_SIZE); start < end; start = next) {
+		LIST_HEAD(tables);
+		struct mshare_freeing freeing = { .tables = &tables, .left = ULONG_MAX };
+
 		/* As for other walks: all users share the lock. */
 		next = min(end, ALIGN(start + 1, PUD_SIZE));
 		if (mmap_write_lock_killable(mm))
 			return -EINTR;
-		tlb_gather_mmu(&freeing.tlb, mm);
-		walk_page_range(mm, start, next, &mshare_table_ops, &freeing);
-		tlb_finish_mmu(&freeing.tlb);
+		mshare_take_tables(mm, start, next, &freeing);
 		mmap_write_unlock(mm);
-		mshare_free_later(&freeing.tables);
-		INIT_LIST_HEAD(&freeing.tables);
+		mshare_put_tables(&tables, false);
+		mshare_count_tables(region, start, next, freeing.freed, false);
 		cond_resched();
 	}
 	return 0;
+}
+
+/* Are all pages in the table, which @vma covers, unused since the last look? */
+static bool mshare_table_idle(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
+{
+	spinlock_t *ptl = NULL;
+	pte_t *first, *pte;
+	unsigned long addr;
+	bool idle = true;
+
+	first = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	if (!first)
+		return false;
+	__acquire(RCU);
+	for (pte = first, addr = start; addr < start + PMD_SIZE; pte++, addr += PAGE_SIZE) {
+		pte_t entry = ptep_get(pte);
+		struct folio *folio;
+
+		if (pte_none(entry))
+			continue;
+		folio = pte_present(entry) ? vm_normal_folio(vma, addr, entry) : NULL;
+		/* It migrates, is poisoned, or nobody counts it. */
+		if (!folio) {
+			idle = false;
+			break;
+		}
+		/* No flush, as in folio_referenced(): this is about what is not used at all. */
+		if (pte_young(entry) && ptep_test_and_clear_young(vma, addr, pte)) {
+			idle = false;
+			/* Reclaim of pages must not miss it. */
+			if (vma_has_recency(vma))
+				folio_mark_accessed(folio);
+		}
+	}
+	pte_unmap_unlock(first, ptl);
+	return idle;
+}
+
+/*
+ * May the table that maps 2 MiB from @start on be emptied?  Only if @vma covers all of it.
+ * The memory of shmem stays when nothing maps it any more, but the OOM killer would not
+ * count it for those who keep the region.
+ */
+static bool mshare_may_empty(struct vm_area_struct *vma, unsigned long start)
+{
+	return range_in_vma(vma, start, start + PMD_SIZE) && !(vma->vm_flags & VM_LOCKED) &&
+	       !shmem_file(vma->vm_file);
+}
+
+/* Empties tables as MADV_DONTNEED does. */
+static int mshare_idle_entry(pmd_t *pmd, unsigned long addr, unsigned long next,
+			     struct mm_walk *walk)
+{
+	struct vm_area_struct *vma = walk->vma;
+
+	addr &= PMD_MASK;
+	if (mshare_may_empty(vma, addr) && mshare_table_idle(vma, pmd, addr))
+		zap_vma_range(vma, addr, PMD_SIZE);
+	return mshare_table_seen(walk->private, addr);
+}
+
+static const struct mm_walk_ops mshare_idle_ops = {
+	.pmd_entry	= mshare_idle_entry,
+	.walk_lock	= PGWALK_RDLOCK,
+};
+
+/* As mmap_write_lock(), which nobody else wants to try. */
+static bool mshare_mmap_write_trylock(struct mm_struct *mm)
+{
+	if (!down_write_trylock(&mm->mmap_lock))
+		return false;
+	mm_lock_seqcount_begin(mm);
+	return true;
+}
+
+/**
+ * mshare_shrink_tables - Take some PTE tables of a region because memory is short.
+ * @region: The region; the caller may hold any of its locks, and has a reference to the mm.
+ * @nr: How many tables to look at, at most.
+ * @tables: The tables are added here, for mshare_put_tables().
+ *
+ * Goes on where the last call has ended.  It goes through the region in turns: once it takes
+ * the tables that are empty, once also those in which no page was used since the turn before.
+ *
+ * Return: The number of tables taken; 0 if a lock could not be had.
+ */
+unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long nr,
+				   struct list_head *tables)
+{
+	struct mshare_freeing freeing = { .tables = tables, .left = nr, .reclaim = true };
+	struct mm_struct *mm = region->mm;
+	unsigned long start, end;
+	int more = 0;
+
+	if (!mshare_mmap_write_trylock(mm))
+		return 0;
+	start = max(region->shrink_next, MSHARE_HOST_START);
+	end = MSHARE_HOST_START + region->size;
+	/* Without a user exit_mmap() has been, or is about to wait for the lock. */
+	if (start < end && atomic_read(&mm->mm_users)) {
+		if (region->shrink_idle) {
+			more = walk_page_range(mm, start, end, &mshare_idle_ops, &freeing);
+			end = more ? freeing.next : end;
+			freeing.left = ULONG_MAX;
+			mshare_take_tables(mm, start, end, &freeing);
+		} else {
+			more = mshare_take_tables(mm, start, end, &freeing);
+		}
+	}
+	region->shrink_next = more ? freeing.next : 0;
+	if (!more)
+		region->shrink_idle = !region->shrink_idle;
+	mmap_write_unlock(mm);
+	mshare_count_tables(region, start, end, freeing.freed, true);
+	return freeing.freed;
 }

@@ -144,6 +144,33 @@ TRACE_EVENT(mshare_fault,
 		  __print_flags(__entry->flags, "|", FAULT_FLAG_TRACE), __entry->ret)
 );
 
+TRACE_EVENT(mshare_free_tables,
+
+	TP_PROTO(const struct mshare_region *region, u64 offset, u64 length, unsigned long nr,
+		 bool reclaim),
+
+	TP_ARGS(region, offset, length, nr, reclaim),
+
+	TP_STRUCT__entry(
+		__field(u64, id)
+		__field(u64, offset)
+		__field(u64, length)
+		__field(unsigned long, nr)
+		__field(bool, reclaim)
+	),
+
+	TP_fast_assign(
+		__entry->id = mshare_region_id(region);
+		__entry->offset = offset;
+		__entry->length = length;
+		__entry->nr = nr;
+		__entry->reclaim = reclaim;
+	),
+
+	TP_printk("id=%llu offset=0x%llx length=0x%llx nr=%lu reclaim=%d", __entry->id,
+		  __entry->offset, __entry->length, __entry->nr, __entry->reclaim)
+);
+
 TRACE_EVENT(mshare_flush,
 
 	TP_PROTO(const struct mshare_region *region, unsigned long start, unsigned long end),

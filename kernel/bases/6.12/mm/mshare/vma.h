@@ -45,6 +45,12 @@ static inline void zap_vma(struct vm_area_struct *vma)
 	zap_vma_pages(vma);
 }
 
+static inline void zap_vma_range(struct vm_area_struct *vma, unsigned long address,
+				 unsigned long size)
+{
+	zap_page_range_single(vma, address, size, NULL);
+}
+
 static inline bool can_mmap_file(const struct file *file)
 {
 	return file->f_op->mmap;

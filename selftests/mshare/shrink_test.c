@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0
+/* The shrinker frees PTE tables of regions when memory is short. */
+#define _GNU_SOURCE
+#include "kselftest_harness.h"
+#include "crew.h"
+
+#include <sys/stat.h>
+#include <time.h>
+
+#define SECONDS	10
+
+#define TABLES	8
+#define SIZE	(TABLES * HUGE)
+
+/* The region is paid for by a cgroup of its own; we are outside. */
+FIXTURE(shrink) {
+	char dir[64];
+	int fd, file;
+	char *addr;
+	/* Of the region when nothing has been touched but the first page. */
+	uint64_t untouched;
+};
+
+/* Another table has the first page, so that the PMD table stays. */
+#define OBJECT	(4 * HUGE)
+
+FIXTURE_SETUP(shrink)
+{
+	if (!cgroup_make(self->dir, sizeof(self->dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	self->fd = cgroup_region(self->dir, GIB);
+	ASSERT_LE(0, self->fd);
+	self->addr = attached(self->fd, 0, PAGE);
+	ASSERT_NE(NULL, self->addr);
+	self->addr[0] = 1;
+	self->untouched = stat_of(self->fd).pgtable_bytes;
+	self->file = ext4_file(SIZE);
+	if (self->file < 0)
+		SKIP(return, NO_DISK);
+	ASSERT_EQ(OBJECT, map_file(self->fd, OBJECT, SIZE, RW, self->file));
+	fill(self->addr + OBJECT, SIZE, 2);
+}
+
+FIXTURE_TEARDOWN(shrink)
+{
+	EXPECT_OK(mshare_detach(self->addr, 0));
+	EXPECT_OK(close(self->fd));
+	close(self->file);
+	EXPECT_EQ(0, settled());
+	EXPECT_TRUE(BECOMES(!rmdir(self->dir)));
+}
+
+/* The number of PTE tables; the first one may be gone, too. */
+static int64_t tables(const FIXTURE_DATA(shrink) *self)
+{
+	return (int64_t)(stat_of(self->fd).pgtable_bytes - self->untouched) / (int64_t)PAGE;
+}
+
+/* Empties the tables of SIZE bytes and leaves them: no advice is about all of one. */
+static bool emptied(int fd, uint64_t at)
+{
+	int i, err = 0;
+
+	for (i = 0; i < 2 * TABLES; i++)
+		err |= mshare_advise(fd, at + i * MIB, MIB, MADV_DONTNEED, 0);
+	return !err;
+}
+
+/* All shrinkers, of all cgroups. */
+static bool shrink_all(void)
+{
+	return write_text("/proc/sys/vm/drop_caches", "2");
+}
+
+/* Those of one cgroup.  Without swap space there may be nothing else, which is no error. */
+static bool shrink_cgroup(const char *dir)
+{
+	return write_text(cgroup_file(dir, "memory.reclaim"), "1M") || errno == EAGAIN;
+}
+
+TEST_F(shrink, empty_tables_go)
+{
+	long long all = sys_mshare("tables_reclaimed");
+
+	ASSERT_TRUE(emptied(self->fd, OBJECT));
+	ASSERT_EQ(TABLES, tables(self));
+	ASSERT_EQ(0, stat_of(self->fd).tables_reclaimed);
+	/* At once, since nothing must age; the first page of the region has its table. */
+	ASSERT_TRUE(shrink_all());
+	EXPECT_GE(0, tables(self));
+	EXPECT_LE(TABLES, stat_of(self->fd).tables_reclaimed);
+	EXPECT_EQ(all + stat_of(self->fd).tables_reclaimed, sys_mshare("tables_reclaimed"));
+	EXPECT_EQ(0, stat_of(self->fd).tables_dropped);
+	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
+	EXPECT_EQ(1, self->addr[0]);
+}
+
+/* Pages stay in the page cache, without an entry, and are written back in the end. */
+TEST_F(shrink, tables_that_nobody_uses_go)
+{
+	EXPECT_TRUE(BECOMES(shrink_all() && tables(self) <= 0));
+	ASSERT_OK(fsync(self->file));
+	ASSERT_TRUE(write_text("/proc/sys/vm/drop_caches", "1"));
+	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
+	EXPECT_EQ(TABLES, tables(self));
+}
+
+/* The OOM killer has to know who keeps it: oom_test. */
+TEST_F(shrink, memory_without_a_file_on_disk_stays_mapped)
+{
+	uint64_t resident;
+	int file = memfd(SIZE, 0), i;
+
+	ASSERT_EQ(OBJECT + SIZE, map_anon(self->fd, OBJECT + SIZE, SIZE, RW));
+	ASSERT_EQ(OBJECT + 2 * SIZE, map_file(self->fd, OBJECT + 2 * SIZE, SIZE, RW, file));
+	fill(self->addr + OBJECT + SIZE, 2 * SIZE, 3);
+	EXPECT_TRUE(BECOMES(shrink_all() && tables(self) == 2 * TABLES));
+	resident = stat_of(self->fd).resident;
+	EXPECT_EQ(PAGE + 2 * SIZE, resident);
+	for (i = 0; i < 10; i++)
+		ASSERT_TRUE(shrink_all());
+	EXPECT_EQ(resident, stat_of(self->fd).resident);
+	EXPECT_EQ(2 * TABLES, tables(self));
+}
+
+/*
+ * The first table is used in between, by processes that have nothing of it in their TLBs.
+ * When the others go it is still there, at least if all shrinkers together had so little to
+ * do that they were called once.
+ */
+TEST_F(shrink, a_table_in_use_stays)
+{
+	uint64_t entry = 0, resident = 0;
+	int i, turn;
+
+	for (i = 0; i < 20 && resident != HUGE + PAGE; i++) {
+		EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
+		for (turn = 0, resident = SIZE + PAGE; turn < 50 && resident == SIZE + PAGE; turn++) {
+			IN_CHILD(CHILD_CHECK(!wrong(self->addr + OBJECT, HUGE, 2)));
+			ASSERT_TRUE(shrink_all());
+			resident = stat_of(self->fd).resident;
+		}
+	}
+	TH_LOG("the others are gone after %d looks, in try %d", turn, i);
+	EXPECT_EQ(HUGE + PAGE, resident);
+	ASSERT_TRUE(page_map(self->addr + OBJECT + PAGE, &entry, 1));
+	EXPECT_NE(0, entry >> 63);
+}
+
+/* What a cgroup needs is freed where it pays. */
+TEST_F(shrink, only_the_cgroup_that_is_short_of_memory_loses_them)
+{
+	int fd = region(GIB);
+	char *addr = attached(fd, 0, SIZE);
+	uint64_t bytes;
+
+	ASSERT_NE(NULL, addr);
+	fill(addr, SIZE, 3);
+	ASSERT_TRUE(emptied(self->fd, OBJECT));
+	bytes = stat_of(fd).pgtable_bytes;
+	EXPECT_TRUE(BECOMES(shrink_cgroup(self->dir) && tables(self) <= 0));
+	EXPECT_EQ(bytes, stat_of(fd).pgtable_bytes);
+	EXPECT_EQ(0, stat_of(fd).tables_reclaimed);
+	EXPECT_OK(mshare_detach(addr, 0));
+	EXPECT_OK(close(fd));
+}
+
+TEST_F(shrink, when_its_cgroup_was_removed_the_nearest_above_frees_them)
+{
+	char outer[96], inner[112], *addr;
+	uint64_t bytes;
+	int fd;
+
+	snprintf(outer, sizeof(outer), "%s.outer", self->dir);
+	snprintf(inner, sizeof(inner), "%s/inner", outer);
+	ASSERT_OK(mkdir(outer, 0755));
+	ASSERT_TRUE(write_text(cgroup_file(outer, "cgroup.subtree_control"), "+memory"));
+	ASSERT_OK(mkdir(inner, 0755));
+	fd = cgroup_region(inner, GIB);
+	ASSERT_LE(0, fd);
+	addr = attached(fd, 0, SIZE);
+	ASSERT_NE(NULL, addr);
+	fill(addr, SIZE, 3);
+	ASSERT_TRUE(BECOMES(!rmdir(inner)));
+	bytes = stat_of(fd).pgtable_bytes;
+	ASSERT_TRUE(emptied(fd, 0));
+	ASSERT_EQ(bytes, stat_of(fd).pgtable_bytes);
+	EXPECT_TRUE(BECOMES(shrink_cgroup(outer) &&
+			    stat_of(fd).pgtable_bytes <= bytes - SIZE / HUGE * PAGE));
+	EXPECT_EQ(0, wrong(addr, SIZE, 3));
+	EXPECT_OK(mshare_detach(addr, 0));
+	EXPECT_OK(close(fd));
+	EXPECT_TRUE(BECOMES(!rmdir(outer)));
+}
+
+TEST_F(shrink, words_stay_while_tables_come_and_go)
+{
+	time_t end = time(NULL) + SECONDS;
+	int i, file = ext4_file(SIZE);
+	uint64_t at = OBJECT + SIZE;
+	struct crew *crew;
+
+	ASSERT_LE(0, file);
+	ASSERT_EQ(at, map_file(self->fd, at, SIZE, RW, file));
+	crew = crew_start(self->fd, at, SIZE, 3);
+	ASSERT_NE(NULL, crew);
+	for (i = 0; i < 10 || (i < 500 && time(NULL) < end); i++)
+		ASSERT_TRUE(i & 1 ? shrink_all() : shrink_cgroup(self->dir));
+	EXPECT_TRUE(crew_advances(crew, 2));
+	EXPECT_EQ(0, crew_ends(crew, self->addr + at));
+	EXPECT_LT(TABLES, stat_of(self->fd).tables_reclaimed);
+	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
+}
+
+/* Whoever reads the region by its descriptor or by an address has no part in it. */
+TEST_F(shrink, regions_come_and_go_meanwhile)
+{
+	volatile int *stop = shared_page();
+	time_t end = time(NULL) + SECONDS;
+	pid_t pid[2];
+	int i;
+
+	ASSERT_NE(NULL, stop);
+	for (i = 0; i < 2; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (pid[i])
+			continue;
+		while (!*stop) {
+			int fd = region(GIB);
+			char *addr = attached(fd, 0, 2 * HUGE);
+
+			CHILD_CHECK(addr);
+			fill(addr, 2 * HUGE, 4);
+			CHILD_CHECK(smaps(addr, "Rss") >= 0);
+			CHILD_CHECK(!wrong(addr, 2 * HUGE, 4));
+			CHILD_CHECK(!mshare_unmap(fd, HUGE, HUGE, 0));
+			CHILD_CHECK(!close(fd) && !mshare_detach(addr, 0));
+		}
+		_exit(0);
+	}
+	for (i = 0; i < 10 || (i < 500 && time(NULL) < end); i++)
+		ASSERT_TRUE(shrink_all());
+	*stop = 1;
+	for (i = 0; i < 2; i++)
+		EXPECT_EQ(0, wait_for(pid[i]));
+	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
+}
+
+TEST_HARNESS_MAIN

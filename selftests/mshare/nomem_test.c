@@ -10,11 +10,15 @@
 #include "mst.h"
 
 #include <sys/rseq.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
 #define LEN	(256 * KIB)
 #define ROUNDS	5000	/* no call makes that many */
+#define EXIT_RETURNED	77	/* not a status of CHILD_CHECK() */
 
 static const char *const faults[] = { "failslab", "fail_page_alloc", "fail_usercopy" };
 
@@ -339,6 +343,113 @@ TEST_F_TIMEOUT(nomem, fork, 600)
 		EXPECT_EQ(1, stat_of(fd[i]).attachments);
 		EXPECT_EQ(0, wrong(addr[i], MIB, 1));
 	}
+}
+
+/*
+ * A process that owns a region and has ours, too, ends in the way of END, which
+ * returns only if it fails.  This is done once for each allocation that it makes
+ * from END on.  Afterwards the owned region is dead, and ours is as it was.
+ */
+static void ends(struct __test_metadata *_metadata, FIXTURE_DATA(nomem) *self, void (*end)(void))
+{
+	bool again = true;
+	int n, fd, pair[2], status, returned = 0, killed = 0;
+	char path[64], byte, *addr;
+	long long left;
+	siginfo_t info;
+	pid_t pid;
+
+	remember(self);
+	for (n = 1; again && n < ROUNDS && __test_passed(_metadata); n++) {
+		ASSERT_OK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			fd = mshare_create("owned", MSHARE_OWNED);
+			CHILD_CHECK(fd >= 0 && !ftruncate(fd, GIB));
+			addr = mshare_attach(fd, NULL, 0);
+			CHILD_CHECK(addr != MAP_FAILED && map_anon(fd, 0, LEN, RW) == 0);
+			fill(addr, LEN, 2);
+			send_fd(pair[0], fd);
+			CHILD_CHECK(read(pair[0], &byte, 1) == 1);
+			self->nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+			CHILD_CHECK(self->nth >= 0);
+			arm(self, n);
+			end();
+			/* No page for the arguments, no memory for the program headers. */
+			CHILD_CHECK(came(self) && (errno == ENOMEM || errno == EFAULT ||
+						   errno == E2BIG || errno == ENOEXEC));
+			CHILD_CHECK(!wrong(self->addr, LEN, 1) && !wrong(addr, LEN, 2));
+			CHILD_CHECK(!(stat_of(fd).flags & MSHARE_STAT_DEAD));
+			_exit(EXIT_RETURNED);
+		}
+		fd = receive_fd(pair[1]);
+		ASSERT_LE(0, fd);
+		addr = mshare_attach(fd, NULL, 0);
+		ASSERT_NE(MAP_FAILED, addr);
+		EXPECT_EQ(0, wrong(addr, LEN, 2));
+		ASSERT_EQ(1, write(pair[1], "", 1));
+		close(pair[0]);
+		close(pair[1]);
+		/* What is left to fail can be read until the process is waited for. */
+		ASSERT_OK(waitid(P_PID, pid, &info, WEXITED | WNOWAIT));
+		snprintf(path, sizeof(path), "/proc/%d/fail-nth", pid);
+		left = read_number(path);
+		ASSERT_LE(0, left);
+		again = !left;
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		returned += WIFEXITED(status) && WEXITSTATUS(status) == EXIT_RETURNED;
+		killed += WIFSIGNALED(status);
+		/* After the point of no return, a failure of exec kills; then the program may fail. */
+		EXPECT_TRUE(!status || (again && (WIFEXITED(status) ?
+						  WEXITSTATUS(status) == EXIT_RETURNED ||
+						  WEXITSTATUS(status) == 127 :
+						  WTERMSIG(status) == SIGKILL ||
+						  WTERMSIG(status) == SIGSEGV))) {
+			TH_LOG("allocation %d: status %#x", n, status);
+		}
+		EXPECT_TRUE(BECOMES(stat_of(fd).flags & MSHARE_STAT_DEAD));
+		EXPECT_TRUE(BECOMES(!stat_of(fd).resident));
+		EXPECT_TRUE(BECOMES(try_load(addr) >> 8 == SIGBUS));
+		EXPECT_OK(mshare_detach(addr, 0));
+		EXPECT_OK(close(fd));
+	}
+	TH_LOG("%d allocations, exec failed %d times, and killed %d times", n - 2, returned, killed);
+	EXPECT_LT(2, n);
+	EXPECT_FALSE(again);
+	unchanged(_metadata, self, n);
+	forget(&self->before);
+}
+
+static void exits(void)
+{
+	syscall(SYS_exit_group, 0);
+}
+
+/* A static program, in memory: the file system that has it may not bear what fails. */
+static int program;
+
+static void executes(void)
+{
+	char *argv[] = { "true", NULL };
+
+	syscall(SYS_execveat, program, "", argv, argv + 1, AT_EMPTY_PATH);
+}
+
+TEST_F_TIMEOUT(nomem, exit_of_an_owner, 600)
+{
+	ends(_metadata, self, exits);
+}
+
+TEST_F_TIMEOUT(nomem, exec_of_an_owner, 1200)
+{
+	int busybox = open("/bin/busybox", O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	ASSERT_OK(fstat(busybox, &st));
+	program = memfd(0, 0);
+	ASSERT_EQ(st.st_size, sendfile(program, busybox, NULL, st.st_size));
+	ends(_metadata, self, executes);
 }
 
 TEST_F(nomem, a_page_fault)

@@ -195,6 +195,14 @@ bool cgroup_make(char *dir, size_t size)
 	return !mkdir(dir, 0755) && !access(cgroup_file(dir, "memory.current"), F_OK);
 }
 
+bool cgroup_make_pair(const char *outer, char *inner, size_t size)
+{
+	snprintf(inner, size, "%s/inner", outer);
+	return !mkdir(outer, 0755) &&
+	       write_text(cgroup_file(outer, "cgroup.subtree_control"), "+memory") &&
+	       !mkdir(inner, 0755);
+}
+
 int cgroup_region(const char *dir, uint64_t size)
 {
 	int pair[2], fd;

@@ -84,6 +84,8 @@ char *file_region(int *fd, int file, uint64_t size);
 
 /* Makes a memory cgroup; false if that is not possible. */
 bool cgroup_make(char *dir, size_t size);
+/* Makes OUTER, and a memory cgroup below it, whose path goes to INNER. */
+bool cgroup_make_pair(const char *outer, char *inner, size_t size);
 /* The path of a file of a cgroup, until the next call. */
 char *cgroup_file(const char *dir, const char *name);
 /* A region that a child has created in that cgroup before it exited; -1 on failure. */

@@ -550,10 +550,7 @@ TEST_F(charge, a_cgroup_that_was_removed_goes_with_the_region)
 	int fd, i;
 
 	snprintf(base, sizeof(base), "%s.base", self->dir);
-	snprintf(inner, sizeof(inner), "%s/inner", base);
-	ASSERT_OK(mkdir(base, 0755));
-	ASSERT_TRUE(write_text(cgroup_file(base, "cgroup.subtree_control"), "+memory"));
-	ASSERT_OK(mkdir(inner, 0755));
+	ASSERT_TRUE(cgroup_make_pair(base, inner, sizeof(inner)));
 	fd = cgroup_region(inner, GIB);
 	ASSERT_LE(0, fd);
 	addr = attached(fd, 0, 8 * MIB);
@@ -593,11 +590,8 @@ TEST_F(charge, when_its_cgroup_was_removed_the_nearest_above_pays)
 	int fd;
 
 	snprintf(outer, sizeof(outer), "%s.outer", self->dir);
-	snprintf(inner, sizeof(inner), "%s/inner", outer);
-	ASSERT_OK(mkdir(outer, 0755));
+	ASSERT_TRUE(cgroup_make_pair(outer, inner, sizeof(inner)));
 	ASSERT_TRUE(write_text(cgroup_file(outer, "memory.swap.max"), "0"));
-	ASSERT_TRUE(write_text(cgroup_file(outer, "cgroup.subtree_control"), "+memory"));
-	ASSERT_OK(mkdir(inner, 0755));
 	fd = cgroup_region(inner, 4 * GIB);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, map_obj(fd, 0, 4 * GIB, RW, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1,

@@ -4,7 +4,6 @@
 #include "kselftest_harness.h"
 #include "crew.h"
 
-#include <sys/stat.h>
 #include <time.h>
 
 #define SECONDS	10
@@ -172,10 +171,7 @@ TEST_F(shrink, when_its_cgroup_was_removed_the_nearest_above_frees_them)
 	int fd;
 
 	snprintf(outer, sizeof(outer), "%s.outer", self->dir);
-	snprintf(inner, sizeof(inner), "%s/inner", outer);
-	ASSERT_OK(mkdir(outer, 0755));
-	ASSERT_TRUE(write_text(cgroup_file(outer, "cgroup.subtree_control"), "+memory"));
-	ASSERT_OK(mkdir(inner, 0755));
+	ASSERT_TRUE(cgroup_make_pair(outer, inner, sizeof(inner)));
 	fd = cgroup_region(inner, GIB);
 	ASSERT_LE(0, fd);
 	addr = attached(fd, 0, SIZE);

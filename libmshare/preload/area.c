@@ -426,8 +426,11 @@ struct area *new_area(const char **why)
 	if (!filter_allows(why))
 		return NULL;
 	*why = "the kernel has no regions";
-	if (!kernel_has_regions())
+	if (!kernel_has_regions()) {
+		/* A service may have the settings of another kernel that was booted before. */
+		say_once("shared memory remains ordinary: %s", *why);
 		return NULL;
+	}
 	while (a < END && a->start)
 		a++;
 	*why = "the process has 128 areas";

@@ -9,6 +9,7 @@
 struct settings {
 	size_t min;		/* bytes from which on an area is served; 0: none is */
 	bool verbose;
+	bool quiet;		/* mshare run has already said why nothing is served, or must not */
 	bool anywhere;		/* MAP_32BIT is a hint */
 	char files[4096];	/* by these paths files are served, as matches() knows them */
 	unsigned long filters;	/* so many filters let our calls pass */
@@ -19,6 +20,8 @@ extern struct settings settings;
 
 /* A line on standard error, with --verbose. */
 __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
+/* A line on standard error, the first time in this process and those that it forks. */
+__attribute__((format(printf, 1, 2))) void say_once(const char *format, ...);
 /* The name of an error that the kernel returned. */
 const char *error_name(long ret);
 

@@ -8,9 +8,11 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct settings settings;
@@ -26,22 +28,60 @@ const char *error_name(long ret)
 	return name ? name : "error";
 }
 
-void say(const char *format, ...)
+static void write_line(const char *format, va_list args)
 {
 	int err = errno, n, m;
 	char line[256];
-	va_list args;
 
-	if (!settings.verbose)
-		return;
 	n = snprintf(line, sizeof(line), "mshare run: %s[%d]: ", settings.program, (int)kernel(SYS_getpid));
-	va_start(args, format);
 	m = vsnprintf(line + n, sizeof(line) - n - 1, format, args);
-	va_end(args);
 	n += m < (int)sizeof(line) - n - 1 ? m : (int)sizeof(line) - n - 2;
 	line[n++] = '\n';
 	kernel(SYS_write, STDERR_FILENO, line, n);
 	errno = err;
+}
+
+void say(const char *format, ...)
+{
+	va_list args;
+
+	if (!settings.verbose)
+		return;
+	va_start(args, format);
+	write_line(format, args);
+	va_end(args);
+}
+
+/* What standard error is, or was when the program began. */
+static struct stat error_file(void)
+{
+	struct stat file;
+
+	if (is_error(kernel(SYS_fstat, STDERR_FILENO, &file)))
+		memset(&file, 0, sizeof(file));
+	return file;
+}
+
+static struct stat error_file_then;
+
+/*
+ * Not with --verbose, which tells it of each area.  The program may have closed its
+ * standard error, and have a file of its own there by now.
+ */
+void say_once(const char *format, ...)
+{
+	static atomic_bool said;
+	struct stat file;
+	va_list args;
+
+	if (settings.verbose || settings.quiet || atomic_exchange(&said, true))
+		return;
+	file = error_file();
+	if (!file.st_ino || file.st_ino != error_file_then.st_ino || file.st_dev != error_file_then.st_dev)
+		return;
+	va_start(args, format);
+	write_line(format, args);
+	va_end(args);
 }
 
 static const char *value_of(char **env, const char *name)
@@ -80,6 +120,8 @@ __attribute__((constructor)) static void start(int argc, char **argv, char **env
 	if (strrchr(name, '/'))
 		name = strrchr(name, '/') + 1;
 	strncpy(settings.program, name, sizeof(settings.program) - 1);
+	error_file_then = error_file();
+	settings.quiet = value_of(env, PRELOAD_QUIET);
 	settings.verbose = value_of(env, PRELOAD_VERBOSE);
 	settings.anywhere = value_of(env, PRELOAD_ANYWHERE);
 	value = value_of(env, PRELOAD_FILES);

@@ -9,6 +9,8 @@
 #define PRELOAD_MIN	"MSHARE_RUN_MIN"
 /* If set: say what is done, on standard error. */
 #define PRELOAD_VERBOSE	"MSHARE_RUN_VERBOSE"
+/* If set: do not say that the kernel has no regions. */
+#define PRELOAD_QUIET	"MSHARE_RUN_QUIET"
 /* If set: MAP_32BIT is a hint. */
 #define PRELOAD_ANYWHERE	"MSHARE_RUN_ANYWHERE"
 /* A pattern of paths, at most PRELOAD_PATTERN bytes: files are served, too. */

@@ -253,6 +253,8 @@ int do_run(int argc, char **argv)
 		errx(OWN_ERROR, "%s", words);
 	if (why && !quiet)
 		warnx("%s", words);
+	/* Once is enough. */
+	put_flag(PRELOAD_QUIET, quiet || why);
 
 	execvp(argv[optind], argv + optind);
 	err(errno == ENOENT ? 127 : 126, "%s", argv[optind]);

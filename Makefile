@@ -31,6 +31,8 @@ help:
 	@echo 'make demo         what sharing page tables saves, on a file: [FILE=..] [PROCS=64]'
 	@echo 'make bench        mshare beside mmap, huge pages, threads, io_uring: [QUICK=1]'
 	@echo 'make bench-tlb    IPIs and instructions: unmap, page fault, switch of processes'
+	@echo 'make bench-flavour  what mshare costs those who do not use it, with Debian'\''s configuration:'
+	@echo '                  [FLAVOUR=cloud]'
 	@echo 'make bench-postgres  PostgreSQL with and without mshare run [QUICK=1]'
 	@echo 'make bench-programs  Debian'\''s servers and others with and without mshare run'
 	@echo 'make regress-postgres  its regression tests with and without mshare run'
@@ -71,6 +73,9 @@ help:
 	@echo '                  and virtual machines, in build/deb-cloud; an hour or more'
 	@echo 'make deb KCONFIG=FILE  with that configuration, in build/deb-local'
 	@echo 'make check-deb    do these install, work, and go away without a trace?'
+	@echo 'make image        a Debian machine with these packages, of FLAVOUR=cloud unless named:'
+	@echo '                  build/image/disk'
+	@echo 'make check-image  boots it in QEMU: services, reboots, removal of the packages'
 	@echo 'make check-services  what mshare-services(7) says, done with Debian'\''s servers under'
 	@echo '                  systemd [RECIPES="nginx .."]'
 	@echo 'make check-lib    tests of the library that need no kernel of ours'
@@ -179,6 +184,18 @@ check-services: kernel tests
 		tee build/services/tap | selftests/vm/tap $(if $(RECIPES),,--min 230)
 	@$(WARN)
 
+# A Debian of its own that boots with the kernel of FLAVOUR, and what is done there; takes
+# the packages that are in build/deb-FLAVOUR, if there are any.
+IMAGE_FLAVOUR = $(or $(FLAVOUR),cloud)
+image check-image: PACKAGES += mmdebstrap fdisk dpkg-dev
+image: deps
+	@[ -z '$(KCONFIG)' ] || { echo 'make image: FLAVOUR is amd64 or cloud; KCONFIG is for other machines' >&2; exit 1; }
+	@compgen -G 'build/deb-$(IMAGE_FLAVOUR)/linux-image-*.deb' >/dev/null || $(MAKE) deb FLAVOUR=$(IMAGE_FLAVOUR)
+	@selftests/image/make build/image build/deb-$(IMAGE_FLAVOUR)
+
+check-image: image tests
+	@set -o pipefail; selftests/image/check build/image | tee build/image/tap | selftests/vm/tap --min 74
+
 # The guest's /tmp hides the host's: a file from there has to be shared.
 FILE = $(shell . kernel/bases/6.12/BASE && echo $$TARBALL)
 PROCS = 64
@@ -188,6 +205,14 @@ demo: kernel tests
 	case $$file in /tmp/* | /dev/*) share="--out $$(dirname "$$file")" ;; esac; \
 	selftests/vm/run --kernel $(BUILD)/bzImage --mem $$((2048 + $$(stat -c %s "$$file") / 1048576 * 3 / 2)) --timeout 3600 $$share -- \
 		sh build/selftests/demo.sh "$$file" $(PROCS) 256 "$${sum%% *}"
+	@$(WARN)
+
+# What it costs those who do not use it, with Debian's configuration FLAVOUR.
+bench-flavour: tests
+	@kernel/prepare
+	@kernel/flavour --image --without MSHARE '$(IMAGE_FLAVOUR)'
+	@compgen -G 'build/deb-$(IMAGE_FLAVOUR)/linux-image-*.deb' >/dev/null || $(MAKE) deb FLAVOUR=$(IMAGE_FLAVOUR)
+	@selftests/bench/flavour.sh '$(IMAGE_FLAVOUR)'
 	@$(WARN)
 
 # A report in build/bench/; ROWS="1 4" leaves the others out.
@@ -327,4 +352,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1 files regress-files
+.PHONY: help deps kernel kernel-debug kernel-kcsan objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1 files regress-files image check-image bench-flavour

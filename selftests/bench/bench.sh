@@ -55,22 +55,12 @@ guest() {
 	fi
 }
 
-# One processor, and a clock that counts instructions.  Without rep stosb, which
-# clears a page in one instruction or in thousands.
-# Nothing of the host's is in it: no time of day, no random numbers, no waiting.
-# Nor what the kernel does now and then by itself, looking for huge pages and
-# compacting memory.
-counting=(--smp 1 --cpu 'max,-erms,-rdrand,-rdseed' --mem 3072 --append nokaslr
-	--append transparent_hugepage=never --append sysctl.vm.compaction_proactiveness=0 --qemu)
-# A processor keeps few pages: many are given back in bulk, which would be in what is
-# measured once, and after it another time.  Not for single pages, whose cost depends
-# on how the few are used up then.
-bulk=(--append sysctl.vm.percpu_pagelist_high_fraction=1000000)
-icount='-icount shift=0,sleep=off -rtc base=2026-01-01,clock=vm -seed 1'
+# shellcheck source=SCRIPTDIR/options.sh disable=SC1091
+. selftests/bench/options.sh
 # An ext4 file system, which the programs copy to a disk of the guest's memory:
 # nobody waits for the host.  Always the same one.
 image=$out/disk.img
-disk=(--file $image --append 'null_blk.memory_backed=1 null_blk.queue_mode=0 null_blk.gb=1')
+disk=(--file "$image" --append 'null_blk.memory_backed=1 null_blk.queue_mode=0 null_blk.gb=1')
 rm -f $image
 truncate -s 320M $image &&
 	E2FSPROGS_FAKE_TIME=1767225600 mke2fs -q -F -t ext4 -U 6d736861-7265-4000-8000-000000000000 \
@@ -109,7 +99,7 @@ for name in tables:1 readers:2 lives:3 protect:4 rmap:5 scan:6 scan-time:6 calls
 	case " $rows " in *" ${name#*:} "*) names+=("$out/${name%:*}.tsv") ;; esac
 done
 # What has to be the same for two runs to agree.
-id=$(cat build/bzImage build/base.bzImage build/off.bzImage $programs/* selftests/bench/bench.sh 2>/dev/null |
+id=$(cat build/bzImage build/base.bzImage build/off.bzImage $programs/* selftests/bench/{bench,options}.sh 2>/dev/null |
 	sha256sum)" ${QUICK:-0} $rows"
 rm -f $out/last.tsv
 [ "$(cat $out/id 2>/dev/null)" != "$id" ] || mv $out/results.tsv $out/last.tsv

@@ -422,6 +422,13 @@ TEST(a_reopened_fd_is_the_same_region)
 	EXPECT_LE(0, open(path, O_RDWR));
 }
 
+/* Without a group of root's: the mode may allow less to that than to others. */
+static bool become_stranger(void)
+{
+	return !setgroups(0, NULL) && !setresgid(1000, 1000, 1000) &&
+	       !setresuid(1000, 1000, 1000);
+}
+
 TEST(opening_a_fd_of_proc_checks_owner_and_mode)
 {
 	int fd = region(GIB);
@@ -432,8 +439,7 @@ TEST(opening_a_fd_of_proc_checks_owner_and_mode)
 		SKIP(return, "not root");
 	fd_path(path, fd);
 	IN_CHILD({
-		/* Not even a group of root's, whom the mode may allow less than others. */
-		CHILD_CHECK(!setgroups(0, NULL) && !setresgid(1000, 1000, 1000) && !setresuid(1000, 1000, 1000));
+		CHILD_CHECK(become_stranger());
 		CHILD_CHECK(!prctl(PR_SET_DUMPABLE, 1));
 		CHILD_CHECK(open(path, O_RDONLY) == -1 && errno == EACCES);
 		CHILD_CHECK(open(path, O_RDWR) == -1 && errno == EACCES);
@@ -442,7 +448,7 @@ TEST(opening_a_fd_of_proc_checks_owner_and_mode)
 	IN_CHILD({
 		int ro;
 
-		CHILD_CHECK(!setgroups(0, NULL) && !setresgid(1000, 1000, 1000) && !setresuid(1000, 1000, 1000));
+		CHILD_CHECK(become_stranger());
 		CHILD_CHECK(!prctl(PR_SET_DUMPABLE, 1));
 		CHILD_CHECK(open(path, O_RDWR) == -1 && errno == EACCES);
 		ro = open(path, O_RDONLY);

@@ -256,7 +256,7 @@ regress-files: kernel tests
 		tee build/databases-native.tap | selftests/vm/tap $(if $(TESTS),,--min 222)
 	@set -f -o pipefail; selftests/vm/run --smp 4 --mem 6144 --timeout 43200 --append nopti -- \
 		bash selftests/mshare/databases-regress.sh build/databases $(TESTS) | \
-		tee build/databases-regress.tap | selftests/vm/tap $(if $(TESTS),,--min 126)
+		tee build/databases-regress.tap | selftests/vm/tap $(if $(TESTS),,--min 146)
 	@sed -n 's/^# summary: //p' build/databases-regress.tap
 	@$(WARN)
 

@@ -187,10 +187,11 @@ check-services: kernel tests
 # A Debian of its own that boots with the kernel of FLAVOUR, and what is done there; takes
 # the packages that are in build/deb-FLAVOUR, if there are any.
 IMAGE_FLAVOUR = $(or $(FLAVOUR),cloud)
+IMAGE_PACKAGES = compgen -G 'build/deb-$(IMAGE_FLAVOUR)/linux-image-*.deb' >/dev/null || $(MAKE) deb FLAVOUR=$(IMAGE_FLAVOUR)
 image check-image: PACKAGES += mmdebstrap fdisk dpkg-dev
 image: deps
 	@[ -z '$(KCONFIG)' ] || { echo 'make image: FLAVOUR is amd64 or cloud; KCONFIG is for other machines' >&2; exit 1; }
-	@compgen -G 'build/deb-$(IMAGE_FLAVOUR)/linux-image-*.deb' >/dev/null || $(MAKE) deb FLAVOUR=$(IMAGE_FLAVOUR)
+	@$(IMAGE_PACKAGES)
 	@selftests/image/make build/image build/deb-$(IMAGE_FLAVOUR)
 
 check-image: image tests
@@ -211,7 +212,7 @@ demo: kernel tests
 bench-flavour: tests
 	@kernel/prepare
 	@kernel/flavour --image --without MSHARE '$(IMAGE_FLAVOUR)'
-	@compgen -G 'build/deb-$(IMAGE_FLAVOUR)/linux-image-*.deb' >/dev/null || $(MAKE) deb FLAVOUR=$(IMAGE_FLAVOUR)
+	@$(IMAGE_PACKAGES)
 	@selftests/bench/flavour.sh '$(IMAGE_FLAVOUR)'
 	@$(WARN)
 

@@ -45,7 +45,7 @@ guest() {
 	done
 	shift
 	rm -f "$out/$name.tsv"
-	if $vm --root initramfs --timeout 3000 --append nopti --append norandmaps "${options[@]}" -- \
+	if $vm "${always[@]}" "${options[@]}" -- \
 		"$programs/${name%%-*}" "$@" >"$out/$name.new"; then
 		mv "$out/$name.new" "$out/$name.tsv"
 		echo "bench: row $row, $name: $((SECONDS - start)) s"

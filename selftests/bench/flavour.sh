@@ -11,33 +11,17 @@ cd "$(dirname "$(realpath "$0")")/../.." || exit
 flavour=${1:?usage: flavour.sh FLAVOUR}
 out=build/bench
 mkdir -p $out
-theirs=$PWD/build/bench-$flavour
+theirs=build/debian-$flavour
 # shellcheck source=SCRIPTDIR/options.sh disable=SC1091
 . selftests/bench/options.sh
 
-# Debian's, not installed.
-if [ ! -e "$theirs/.complete" ]; then
-	(
-		# shellcheck source=SCRIPTDIR/../lib/packages.sh disable=SC1091
-		. selftests/lib/packages.sh
-		# shellcheck source=SCRIPTDIR/../../kernel/bases/6.12/BASE disable=SC1091
-		. kernel/bases/6.12/BASE
-		dir=$theirs suffix=$flavour-amd64
-		[ "$flavour" != amd64 ] || suffix=amd64
-		begin
-		package=linux-image-${VERSION%%-*}+deb12-$suffix
-		known "$package"
-		unpack "$package=$VERSION"
-		echo "$package $VERSION" >"$dir/.complete"
-	) || exit
-fi
+selftests/lib/debian-kernel-get "$theirs" "$flavour" || exit
 set -- "$theirs"/boot/vmlinuz-*
 debian=$1
 
 # guest NAME KERNEL: row 7 on it.
 guest() {
-	selftests/vm/run --root initramfs --timeout 3000 --append nopti --append norandmaps \
-		"${counting[@]}" "$icount" --kernel "$2" -- build/selftests/bench/calls "$1" >"$out/$flavour-$1.tsv" ||
+	selftests/vm/run "${always[@]}" "${counting[@]}" "$icount" --kernel "$2" -- build/selftests/bench/calls "$1" >"$out/$flavour-$1.tsv" ||
 		{ echo "bench/flavour.sh: $1 failed in its guest" >&2; exit 1; }
 }
 guest debian "$debian"

@@ -1,8 +1,9 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
-# How a guest counts instructions; sourced.
+# How the guests of the benchmarks run, and count instructions; sourced.
 # shellcheck disable=SC2034 # used there
 
+always=(--root initramfs --timeout 3000 --append nopti --append norandmaps)
 # One processor, and a clock that counts instructions.  Without rep stosb, which
 # clears a page in one instruction or in thousands.
 # Nothing of the host's is in it: no time of day, no random numbers, no waiting.

@@ -16,6 +16,8 @@ stage=$1 ours=$2 theirs=$3
 . selftests/lib/tap.sh
 # shellcheck source=SCRIPTDIR/../services/lib.sh disable=SC1091
 . selftests/services/lib.sh
+# shellcheck source=SCRIPTDIR/../services/database.sh disable=SC1091
+. selftests/services/database.sh
 log=/var/log/postgresql/postgresql-15-main.log
 unit=postgresql@15-main
 opcache=/etc/php/8.2/fpm/conf.d/99-size.ini
@@ -40,10 +42,6 @@ core() {
 	[ "$(grep -c '^ *ok ' /run/core)" -ge 82 ] || { tail /run/core; return 1; }
 }
 
-sql() { runuser -u postgres -- psql -X -q -A -t -c "$1"; }
-answers() { [ "$(sql 'SELECT count(*) FROM pg_class WHERE oid > 0')" -gt 300 ]; }
-work() { sql 'CREATE TABLE t AS SELECT generate_series(1, 200000) AS i' && same; }
-same() { [ "$(sql 'SELECT sum(i) FROM t')" = 20000100000 ]; }
 # The server ends all others, and begins anew.
 kill_backend() {
 	runuser -u postgres -- psql -X -q -c 'SELECT pg_sleep(600)' >/dev/null 2>&1 &

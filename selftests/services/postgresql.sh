@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # PostgreSQL, by its unit; sourced by recipes.sh.
 unit=postgresql@15-main
-
-sql() { runuser -u postgres -- psql -X -q -A -t -c "$1"; }
-answers() { [ "$(sql 'SELECT count(*) FROM pg_class WHERE oid > 0')" -gt 300 ]; }
-work() { sql 'CREATE TABLE t AS SELECT generate_series(1, 200000) AS i' && [ "$(sql 'SELECT sum(i) FROM t')" = 20000100000 ]; }
-same() { [ "$(sql 'SELECT sum(i) FROM t')" = 20000100000 ]; }
+# shellcheck source=SCRIPTDIR/database.sh disable=SC1091,SC2154
+. "$here/database.sh"
 
 check "PostgreSQL starts" start $unit
 check "it answers" becomes answers

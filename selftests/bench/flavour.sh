@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # What mshare costs a machine that does not use it, with a configuration of Debian's:
 # row 7 of make bench on Debian's own kernel of the same version, and on ours with and
-# without CONFIG_MSHARE; and what the packages and the kernel in memory take.
+# without CONFIG_MSHARE; what the packages and the kernel in memory take, and how long the
+# boot log is.
 #	flavour.sh FLAVOUR	cloud or amd64; build/FLAVOUR and build/FLAVOUR-off are built
 # Writes build/bench/FLAVOUR.md.  Exit status 1 if an operation needs more than 0.5 % more.
 set -u
@@ -21,7 +22,7 @@ debian=$1
 
 # guest NAME KERNEL: row 7 on it.
 guest() {
-	selftests/vm/run "${always[@]}" "${counting[@]}" "$icount" --kernel "$2" -- build/selftests/bench/calls "$1" >"$out/$flavour-$1.tsv" ||
+	selftests/vm/run "${always[@]}" "${counting[@]}" "$icount" --kernel "$2" --log "$out/$flavour-$1" -- build/selftests/bench/calls "$1" >"$out/$flavour-$1.tsv" ||
 		{ echo "bench/flavour.sh: $1 failed in its guest" >&2; exit 1; }
 }
 guest debian "$debian"
@@ -30,6 +31,8 @@ guest on "build/$flavour/bzImage"
 
 # sections FILE: text, data and bss of a vmlinux, in bytes.
 sections() { size "$1" | awk 'NR == 2 { print $1, $2, $3 }'; }
+# boot_lines NAME: how many the kernel has written before the first process runs.
+boot_lines() { sed -n '/ Run .* as init process/q; /^\[ *[0-9.]*\] /p' "$out/$flavour-$1/console" | grep -c .; }
 mib() { du -b --apparent-size -c "$@" | awk 'END { printf "%.1f", $1 / 1048576 }'; }
 
 {
@@ -52,6 +55,7 @@ mib() { du -b --apparent-size -c "$@" | awk 'END { printf "%.1f", $1 / 1048576 }
 	read -r text data bss < <(sections "build/$flavour/vmlinux")
 	read -r text0 data0 bss0 < <(sections "build/$flavour-off/vmlinux")
 	echo "The kernel in memory has $text bytes of text, $data of data and $bss of bss: $((text - text0)), $((data - data0)) and $((bss - bss0)) more than without \`CONFIG_MSHARE\`."
+	echo "The boot log has $(boot_lines on) lines before the first process, $(boot_lines off) without \`CONFIG_MSHARE\`."
 	echo "Packages: linux-image $(mib "build/deb-$flavour"/linux-image-*.deb) MiB, linux-headers $(mib "build/deb-$flavour"/linux-headers-*.deb) MiB, all others $(mib "build/deb-$flavour"/{libmshare,mshare}*.deb) MiB."
 } >"$out/$flavour.md"
 cat "$out/$flavour.md"

@@ -32,12 +32,13 @@ healthy() {
 }
 confined() { grep -qx Y /sys/module/apparmor/parameters/enabled && aa-enabled; }
 packages() { dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-*mshare*' 'mshare-*' 'libmshare*' 2>/dev/null | sed -n 's/^ii *//p'; }
-all_packages() { diff <(printf '%s\n' libmshare-dev libmshare1 "linux-headers-$ours" "linux-image-$ours" mshare-tools) <(packages | sort); }
+all_packages() { diff <(printf '%s\n' libmshare-dev libmshare1 "linux-headers-$ours" "linux-image-$ours" mshare-tests mshare-tools) <(packages | sort); }
 as_user() { runuser -u nobody -- "$@"; }
 
-# The tests that smoke has.
+# The tests that smoke has, as installed.
 core() {
-	sh build/selftests/run_tests.sh build/selftests create_test attach_test unmap_test fork_test tlb_test >/run/core 2>&1
+	local dir=/usr/libexec/mshare/tests
+	sh $dir/run_tests.sh $dir >/run/core 2>&1
 	grep -E '^ *not ok|# Skip|# SKIP' /run/core && return 1
 	[ "$(grep -c '^ *ok ' /run/core)" -ge 82 ] || { tail /run/core; return 1; }
 }
@@ -56,6 +57,10 @@ rotate() { logrotate --force /etc/logrotate.d/postgresql-common && [ -e "$log.1"
 # The lines with which the library has reported since the server has begun.
 lines() { cat "$log" "$log.1" 2>/dev/null | grep -c "postgres\[[0-9]*\]: $remains\$"; }
 one_line() { [ "$(lines)" = 1 ] || { tail -n 20 "$log"; return 1; }; }
+
+# What PHP-FPM's unit has written since the machine has started.
+journal() { journalctl -b -u php8.2-fpm -o cat; }
+journal_line() { [ "$(journal | grep -c "php-fpm8\.2\[[0-9]*\]: $remains\$")" = 1 ] || { journal; return 1; }; }
 
 php() {
 	SCRIPT_FILENAME=/srv/php/n.php REQUEST_METHOD=GET cgi-fcgi -bind -connect /run/php/php8.2-fpm.sock |
@@ -79,7 +84,7 @@ choose() { grub-reboot "Advanced options for Debian GNU/Linux>Debian GNU/Linux, 
 in_menu() { grep -q "gnulinux-$1-advanced-" /boot/grub/grub.cfg; }
 first_in_menu() { sed -n 's/^\tlinux\t\/boot\/vmlinuz-\([^ ]*\) .*/\1/p' /boot/grub/grub.cfg | head -n 1 | grep -qxF "$1"; }
 purge() {
-	DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge "linux-image-$ours" "linux-headers-$ours" mshare-tools libmshare-dev libmshare1
+	DEBIAN_FRONTEND=noninteractive apt-get -qq -y purge "linux-image-$ours" "linux-headers-$ours" mshare-tests mshare-tools libmshare-dev libmshare1
 }
 # Nor does the boot loader know it.
 nothing_left() {
@@ -141,6 +146,7 @@ theirs)
 	check "PostgreSQL has kept its data" becomes same
 	check "one line in its log says why" one_line
 	check "PHP-FPM answers" becomes php
+	check "one line in its journal says why" journal_line
 	check "mshare check says that it is the kernel" eval '! mshare check'
 	check "mshare candidates finds PostgreSQL" eval 'mshare candidates | grep postgres'
 	check "the recipe: postgresql, undo" recipe postgresql undo

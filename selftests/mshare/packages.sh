@@ -27,6 +27,11 @@ maps = open("/proc/self/maps").read()
 exit(not ("/mshare:python3" in maps and "/usr/lib/x86_64-linux-gnu/mshare/mshare-run.so" in maps))'
 }
 
+core() {
+	local dir=/usr/libexec/mshare/tests
+	sh $dir/run_tests.sh $dir
+}
+
 release=$(uname -r)
 this_kernel() {
 	[[ $release = *-mshare ]] && cmp "/boot/vmlinuz-$release" "$dir/../deb-kernel/bzImage" &&
@@ -53,14 +58,14 @@ load() { insmod module/hello.ko && grep -q '^hello ' /proc/modules && rmmod hell
 without_kernel() { [ ! -e "/boot/vmlinuz-$release" ] && [ ! -e "/usr/src/linux-headers-$release" ]; }
 
 # Files of that name; others may have some, too.
-ours() { find /usr/bin /usr/lib /usr/include /usr/share -name '*mshare*' | sort; }
+ours() { find /usr/bin /usr/lib /usr/libexec /usr/include /usr/share -name '*mshare*' | sort; }
 
 # Else the manual of all packages is indexed once more, which takes minutes.
 rm -f /var/lib/man-db/auto-update
 
 ours >before
 echo "TAP version 13"
-check "they are installed" dpkg --force-unsafe-io -i "$dir"/libmshare1_*.deb "$dir"/libmshare-dev_*.deb "$dir"/mshare-tools_*.deb
+check "they are installed" dpkg --force-unsafe-io -i "$dir"/libmshare1_*.deb "$dir"/libmshare-dev_*.deb "$dir"/mshare-{tools,tests}_*.deb
 check "pkg-config" known
 for file in "$examples"/*.c; do
 	check "${file##*/} compiles" build "$file"
@@ -70,12 +75,13 @@ done
 check "mshare run finds its library" served
 check "mshare ls" mshare ls
 check "mshare check" mshare check
+check "the core tests" core
 check "the kernel and its headers are installed" dpkg --force-unsafe-io -i "$dir"/linux-image-*.deb "$dir"/linux-headers-*.deb
 check "it is the one that runs" this_kernel
 check "a module is built" module
 check "and loaded" load
 check "they are removed" dpkg --purge "linux-headers-$release" "linux-image-$release"
 check "and leave nothing" without_kernel
-check "all are removed" dpkg -r mshare-tools libmshare-dev libmshare1
+check "all are removed" dpkg -r mshare-tests mshare-tools libmshare-dev libmshare1
 check "nothing is left" diff before <(ours)
 plan

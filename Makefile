@@ -90,7 +90,7 @@ help:
 # Only asks dpkg when everything is there.
 deps:
 	@missing=$$(dpkg-query -W -f '$${Package} $${db:Status-Status}\n' $(PACKAGES) 2>/dev/null | \
-		awk -v want='$(PACKAGES)' '$$2 == "installed" { have[$$1] } \
+		awk -v want='$(sort $(PACKAGES))' '$$2 == "installed" { have[$$1] } \
 			END { n = split(want, p); for (i = 1; i <= n; i++) if (!(p[i] in have)) print p[i] }'); \
 	[ -z "$$missing" ] || { \
 		echo "installing:" $$missing; \

@@ -32,11 +32,12 @@ sqlite_names() {
 
 # injections: a test that makes the Nth allocation or call fail tries N = 1, 2 .. until none
 # fails any more.  How many there are depends on more than SQLite: walfault.test had 6323
-# steps in three runs, and 6311 in six others, without the library and with it.  So the
-# steps of one such test are one line, or two if some failed, and the total has no number.
+# steps in three runs, and 6311 in six others, without the library and with it; its case
+# walfault-10-full has 3 in there, and 4 in a file of its own.  So the steps of one such
+# test are one line, or two if some failed, and the total has no number.
 injections() {
 	awk '/^[0-9]+ errors out of / { total = $0; next }
-		/-(transient|persistent)\.[0-9]+ / { some = 1; sub(/\.[0-9]+ /, ".N "); if ($0 in seen) next; seen[$0] }
+		/-(transient|persistent|full|interrupt|tmpread)\.[0-9]+ / { some = 1; sub(/\.[0-9]+ /, ".N "); if ($0 in seen) next; seen[$0] }
 		{ print }
 		END { if (some) sub(/of [0-9]+ tests/, "of N tests", total); if (total != "") print total }'
 }

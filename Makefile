@@ -163,8 +163,8 @@ deb-tools: deps
 	@libmshare/debian/build $(DEB)
 
 # And those of the kernel: that of the tests, or with FLAVOUR or KCONFIG one for a machine.
-deb: PACKAGES += $(if $(CHOSEN),openssl)
-kernel-flavour bench-flavour: PACKAGES += openssl
+deb: PACKAGES += $(if $(CHOSEN),openssl zstd)
+kernel-flavour bench-flavour: PACKAGES += openssl zstd
 deb: deps
 	@kernel/prepare
 	@$(if $(CHOSEN),kernel/flavour '$(CHOSEN)',\

@@ -8,7 +8,7 @@
 # library, and that says which mappings would be regions.  A test that has none does the
 # same on a kernel with regions, and databases-regress.sh need not run it in a guest.
 # FOLDER/native/VARIANT.TEST has the number of mappings that would be regions, and the
-# seconds that one run took.
+# seconds that one run took; VARIANT.TEST.verdict, what it said by itself.
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
@@ -43,6 +43,7 @@ record() {
 	sqlite_run "$1" "$2" "$out.words" "${with[@]:0:2}" --verbose "${with[@]:2}"
 	mappings=$(grep -c 'remain ordinary memory: the kernel has no regions' "$out.words.errors")
 	cmp -s "$out.with" "$out.words" || mappings="$mappings+"
+	cp "$out.without" "$folder/native/$1.$2.verdict"
 	echo "$mappings $(((${EPOCHREALTIME/./} - ${start/./}) / 1000000))" >"$folder/native/$1.$2"
 }
 # shellcheck disable=SC2034 # used there

@@ -6,7 +6,8 @@
 #	databases-regress.sh FOLDER [TEST...]	of selftests/lib/databases-get, below build;
 #						"lmdb", or patterns of SQLite's tests
 # Of SQLite's those run here that may have a region, which databases-native.sh has found
-# out before; without a TEST all of them, the quick ones first.
+# out before; without a TEST all of them, the quick ones first.  What they say without
+# mshare run is known from there, too: a test that says the same under it runs once.
 # They run as a user whom permissions concern.
 # Everything of a page or more is served of SQLite's, so that the small files of these
 # tests are regions: also its -shm files, which nobody would do otherwise.  Of LMDB's
@@ -106,6 +107,7 @@ for one; do
 	fi
 done
 cat "$tmp/summary" 2>/dev/null
+known=$folder/native
 names=$(sqlite_names "${patterns[@]}") && pairs=$(pairs) || exit 2
 mapfile -t pairs < <(grep . <<<"$pairs")
 sqlite_tests "${pairs[@]}"

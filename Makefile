@@ -158,7 +158,7 @@ check-lib: deps
 # The packages of the library and the tools, in build/deb, or build/deb-NAME.
 DEB_NAME = $(if $(KCONFIG),local,$(FLAVOUR))
 DEB = build/deb$(addprefix -,$(DEB_NAME))
-deb-tools deb: PACKAGES += debhelper lintian fakeroot
+deb-tools deb: PACKAGES += build-essential debhelper lintian fakeroot
 deb-tools: deps
 	@libmshare/debian/build $(DEB)
 

@@ -445,7 +445,7 @@ static void all_switches(void)
 #define UNMAP		1.13	/* times threads, with one of each */
 #define FLAT		1.05	/* the largest figure of all N, times the smallest */
 #define BESIDE_OTHERS	1.10	/* times one region, for up to 16 */
-#define SAME		1.04	/* times two processes without a region */
+#define SAME		1.02	/* times two processes without a region */
 #define OWN		1.045
 #define ONE		1.03
 #define LINEAR		4.5	/* 200 regions, times 50, for 4 times as many */

@@ -365,6 +365,11 @@ TEST_F(ipi, an_unmap_interrupts_no_cpu_that_has_gone_to_a_guest_of_other_regions
 	interrupts_no_cpu_that_was_left(_metadata, self, 3);
 }
 
+TEST_F(ipi, an_unmap_interrupts_no_cpu_that_has_gone_to_a_guest_of_another_region)
+{
+	interrupts_no_cpu_that_was_left(_metadata, self, 1);
+}
+
 /* P3: 64 MiB of a file, clean, mapped, and a guest that runs on CPU 1. */
 #define RECLAIMED	(64 * MIB)
 

@@ -71,12 +71,6 @@ static DEFINE_PER_CPU(struct mshare_seen, mshare_seen[MSHARE_SEEN_SLOTS]);
 
 static atomic64_t mshare_last_set;
 
-/* The set of @mm.  IRQs are off, so it stays. */
-static struct mshare_set *mshare_set_of(struct mm_struct *mm)
-{
-	return rcu_dereference_check(mm->context.mshare, irqs_disabled());
-}
-
 /* The first attachment of @host. */
 static const struct mshare_attachment *mshare_set_find(const struct mshare_set *set,
 						       const struct mm_struct *host)

@@ -99,14 +99,16 @@ static inline bool mshare_gen_is_sum(const struct mshare_set *set, unsigned int 
 static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set *set,
 			      unsigned int cpu)
 {
-	const struct mshare_attachment *at, *end = set->at + set->nr;
+	const struct mshare_attachment *at;
+	unsigned int left = set->hosts;
 	u64 *last = &seen->gen[MSHARE_SEEN_GENS - 1], *old, gen, sum = 0;
 	const bool same = seen->id == set->id;
 	bool stale = !same;
 
-	for (at = set->at; at < end; at++) {
+	for (at = set->at; left; at++) {
 		if (!at->first)
 			continue;
+		left--;
 		if (!cpumask_test_cpu(cpu, mm_cpumask(at->host)))
 			cpumask_set_cpu(cpu, mm_cpumask(at->host));
 		gen = atomic64_read(&at->host->context.tlb_gen);
@@ -253,6 +255,29 @@ static inline struct mshare_leaving mshare_leave(const struct mshare_set *from,
 	};
 }
 
+/* The set of @mm.  IRQs are off, so it stays. */
+static inline struct mshare_set *mshare_set_of(struct mm_struct *mm)
+{
+	return rcu_dereference_check(mm->context.mshare, irqs_disabled());
+}
+
+/**
+ * mshare_stay - Do two guests have the same region, and no other?
+ * @prev: The one, which this CPU leaves.
+ * @next: The other mm, any.
+ *
+ * The set of @prev is not read if @next is no guest: see __mshare_switch_out().
+ *
+ * Return: true if this CPU stays in the masks of all hosts of @prev.
+ */
+static inline bool mshare_stay(struct mm_struct *prev, struct mm_struct *next)
+{
+	const struct mshare_set *from = mshare_set_of(prev), *to = mshare_set_of(next);
+
+	return to && from && from->hosts == 1 && to->hosts == 1 &&
+	       from->at[0].host == to->at[0].host;
+}
+
 /* Hooks of arch/x86/mm/tlb.c; arch/x86/mm/mshare.c has what is out of line. */
 
 void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next);
@@ -268,7 +293,7 @@ static inline void mshare_switch_out(struct mm_struct *prev, struct mm_struct *n
 {
 	unsigned long rax;
 
-	if (unlikely(arch_mshare_attached(prev)))
+	if (unlikely(arch_mshare_attached(prev)) && !mshare_stay(prev, next))
 		asm volatile("call mshare_switch_out_thunk" : "=a" (rax), ASM_CALL_CONSTRAINT
 			     : "D" (prev), "S" (next) : "memory", "cc");
 }

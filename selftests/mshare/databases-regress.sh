@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # The tests that the authors of LMDB and SQLite wrote, with and without mshare run
-# --files: they have to say the same.  Runs in the guest, from the top of the
-# repository; prints TAP, with a result for each file of tests.
+# --files: they have to say the same.  Runs in the guest, from the top of the repository;
+# prints TAP, with a result for each file of tests.
 #	databases-regress.sh FOLDER [TEST...]	of selftests/lib/databases-get, below build;
 #						"lmdb", or patterns of SQLite's tests
 # Of SQLite's those run here that may have a region, which databases-native.sh has found
-# out before; without a TEST all of them, the quick ones first.  What they say without
-# mshare run is known from there, too: a test that says the same under it runs once.
+# out before; without a TEST all of them, the quick ones first.  It also keeps what they
+# say without mshare run: a test that says the same under it here does not run without.
 # They run as a user whom permissions concern.
 # Everything of a page or more is served of SQLite's, so that the small files of these
 # tests are regions: also its -shm files, which nobody would do otherwise.  Of LMDB's
@@ -32,7 +32,7 @@ user=(setpriv --reuid nobody --regid nogroup --clear-groups)
 run=("${user[@]}" "$mshare" run --files --min 64K --)
 chmod 755 "$tmp"
 mkdir "$tmp/memory" "$tmp/disk" "$tmp/out"
-work=$tmp/disk with=("$mshare" run --files --min 4K --)
+work=$tmp/disk with=("$mshare" run --files --min 4K --) known=$folder/native
 mount -t tmpfs none "$tmp/memory" || exit
 truncate -s 2G "$tmp/memory/disk"
 mkfs.ext4 -qF "$tmp/memory/disk" || exit
@@ -107,7 +107,6 @@ for one; do
 	fi
 done
 cat "$tmp/summary" 2>/dev/null
-known=$folder/native
 names=$(sqlite_names "${patterns[@]}") && pairs=$(pairs) || exit 2
 mapfile -t pairs < <(grep . <<<"$pairs")
 sqlite_tests "${pairs[@]}"

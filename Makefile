@@ -63,14 +63,14 @@ help:
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
 	@echo 'make kernel-kcsan build/kcsan/bzImage and vmlinux: looks for data races'
 	@echo 'make kernel-flavour  build/FLAVOUR/bzImage and vmlinux, and the modules: of FLAVOUR or'
-	@echo '                  KCONFIG [DIRS="net fs ..": of the modules only what is in there]'
+	@echo '                  KCONFIG (build/local) [DIRS="net fs ..": no modules, but the objects there]'
 	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
 	@echo 'make kernel-off   build/off.bzImage: our kernel without CONFIG_MSHARE'
 	@echo 'make tests        build/selftests/ and build/libmshare/'
 	@echo 'make install      the library, its headers and manual; make uninstall:'
 	@echo '                  [DESTDIR=] [prefix=/usr/local] [libdir=] [includedir=] [mandir=]'
 	@echo 'make deb-tools    Debian packages of the library and the tools, in build/deb'
-	@echo 'make deb          these, and linux-image and linux-headers, of the kernel of the tests'
+	@echo 'make deb          these, the core tests, and the kernel of the tests and its headers'
 	@echo 'make deb FLAVOUR=cloud  or amd64: of a kernel with Debian'\''s configuration, for servers'
 	@echo '                  and virtual machines, in build/deb-cloud; an hour or more'
 	@echo 'make deb KCONFIG=FILE  with that configuration, in build/deb-local'
@@ -115,11 +115,13 @@ kernel-kcsan: deps
 	@kernel/build $(WITHOUT) $(BUILD)/src kcsan $(OUT)/kcsan $(CONFIGS)/base.config $(CONFIGS)/kcsan.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
-# What the series touches, and ours: does it fit, and compile without a warning?
+# With Debian's configuration, or another one.
+kernel-flavour bench-flavour: PACKAGES += openssl zstd
 kernel-flavour: deps
 	@kernel/prepare
 	@kernel/flavour $(if $(DIRS),--dirs '$(DIRS)') '$(or $(CHOSEN),$(error make kernel-flavour wants FLAVOUR or KCONFIG))'
 
+# What the series touches, and ours: does it fit, and compile without a warning?
 objects: deps
 	@FLAVOUR='$(CHOSEN)' kernel/objects
 
@@ -162,9 +164,8 @@ deb-tools deb: PACKAGES += build-essential debhelper lintian fakeroot
 deb-tools: deps
 	@libmshare/debian/build $(DEB)
 
-# And those of the kernel: that of the tests, or with FLAVOUR or KCONFIG one for a machine.
+# And those of the core tests and of the kernel: that of the tests, or with FLAVOUR or KCONFIG one for a machine.
 deb: PACKAGES += $(if $(CHOSEN),openssl zstd)
-kernel-flavour bench-flavour: PACKAGES += openssl zstd
 deb: deps
 	@kernel/prepare
 	@$(if $(CHOSEN),kernel/flavour '$(CHOSEN)',\
@@ -176,7 +177,7 @@ deb: deps
 # Boots that kernel, and installs and uses all of them in its guest.
 check-deb: deb
 	@set -o pipefail; selftests/vm/run --kernel build/deb-kernel/bzImage --mem 3072 --timeout 3000 -- \
-		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 35
+		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 41
 
 # The recipes of the manual, in a Debian system of its own; RECIPES: some of them.  The
 # OOM killer shows where it was called.  With KERNEL=build/deb-kernel/bzImage of make deb,
@@ -194,7 +195,7 @@ check-services: kernel tests
 # A Debian of its own that boots with the kernel of FLAVOUR, and what is done there; takes
 # the packages that are in build/deb-FLAVOUR, if there are any.
 IMAGE_FLAVOUR = $(or $(FLAVOUR),cloud)
-IMAGE_PACKAGES = compgen -G 'build/deb-$(IMAGE_FLAVOUR)/linux-image-*.deb' >/dev/null || $(MAKE) deb FLAVOUR=$(IMAGE_FLAVOUR)
+IMAGE_PACKAGES = ls build/deb-$(IMAGE_FLAVOUR)/linux-image-*.deb build/deb-$(IMAGE_FLAVOUR)/mshare-tests_*.deb >/dev/null 2>&1 || $(MAKE) deb FLAVOUR=$(IMAGE_FLAVOUR)
 image check-image: PACKAGES += mmdebstrap fdisk dpkg-dev
 image: deps
 	@[ -z '$(KCONFIG)' ] || { echo 'make image: FLAVOUR is amd64 or cloud; KCONFIG is for other machines' >&2; exit 1; }
@@ -220,6 +221,7 @@ bench-flavour: tests
 	@kernel/prepare
 	@kernel/flavour --image --without MSHARE '$(IMAGE_FLAVOUR)'
 	@$(IMAGE_PACKAGES)
+	@kernel/flavour '$(IMAGE_FLAVOUR)'
 	@selftests/bench/flavour.sh '$(IMAGE_FLAVOUR)'
 	@$(WARN)
 

@@ -14,6 +14,8 @@ export LC_ALL=C
 stage=$1 ours=$2 theirs=$3
 # shellcheck source=SCRIPTDIR/../lib/tap.sh disable=SC1091
 . selftests/lib/tap.sh
+# shellcheck source=SCRIPTDIR/../lib/core.sh disable=SC1091
+. selftests/lib/core.sh
 # shellcheck source=SCRIPTDIR/../services/lib.sh disable=SC1091
 . selftests/services/lib.sh
 # shellcheck source=SCRIPTDIR/../services/database.sh disable=SC1091
@@ -34,14 +36,6 @@ confined() { grep -qx Y /sys/module/apparmor/parameters/enabled && aa-enabled; }
 packages() { dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 'linux-*mshare*' 'mshare-*' 'libmshare*' 2>/dev/null | sed -n 's/^ii *//p'; }
 all_packages() { diff <(printf '%s\n' libmshare-dev libmshare1 "linux-headers-$ours" "linux-image-$ours" mshare-tests mshare-tools) <(packages | sort); }
 as_user() { runuser -u nobody -- "$@"; }
-
-# The tests that smoke has, as installed.
-core() {
-	local dir=/usr/libexec/mshare/tests
-	sh $dir/run_tests.sh $dir >/run/core 2>&1
-	grep -E '^ *not ok|# Skip|# SKIP' /run/core && return 1
-	[ "$(grep -c '^ *ok ' /run/core)" -ge 82 ] || { tail /run/core; return 1; }
-}
 
 # The server ends all others, and begins anew.
 kill_backend() {

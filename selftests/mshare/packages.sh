@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # Installs the packages of 'make deb' in a guest that runs their kernel, and uses
-# them: the examples compile and run, the command finds its library, a module is
-# built against the kernel's headers and loaded.  Prints TAP.
+# them: the examples compile and run, the command finds its library, the core tests
+# pass, a module is built against the kernel's headers and loaded.  Prints TAP.
 #	packages.sh DIR
 set -u
 export LC_ALL=C
@@ -12,6 +12,8 @@ cd "$(mktemp -d)" || exit
 
 # shellcheck source=SCRIPTDIR/../lib/tap.sh disable=SC1091
 . "$here/../lib/tap.sh"
+# shellcheck source=SCRIPTDIR/../lib/core.sh disable=SC1091
+. "$here/../lib/core.sh"
 examples=/usr/share/doc/libmshare-dev/examples
 known() { [ "$(pkg-config --cflags --libs mshare | xargs)" = -lmshare ]; }
 build() { gcc -Wall -Wextra -Werror -pthread -o example "$1" -lmshare; }
@@ -25,11 +27,6 @@ import mmap
 m = mmap.mmap(-1, 64 << 20)
 maps = open("/proc/self/maps").read()
 exit(not ("/mshare:python3" in maps and "/usr/lib/x86_64-linux-gnu/mshare/mshare-run.so" in maps))'
-}
-
-core() {
-	local dir=/usr/libexec/mshare/tests
-	sh $dir/run_tests.sh $dir
 }
 
 release=$(uname -r)

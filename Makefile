@@ -176,7 +176,7 @@ deb: deps
 
 # Boots that kernel, and installs and uses all of them in its guest.
 check-deb: deb
-	@set -o pipefail; selftests/vm/run --kernel build/deb-kernel/bzImage --mem 3072 --timeout 3000 -- \
+	@set -o pipefail; selftests/vm/run --kernel build/deb-kernel/bzImage --smp 4 --mem 3072 --timeout 3000 -- \
 		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 41
 
 # The recipes of the manual, in a Debian system of its own; RECIPES: some of them.  The

@@ -17,8 +17,14 @@ cd "$(mktemp -d)" || exit
 examples=/usr/share/doc/libmshare-dev/examples
 known() { [ "$(pkg-config --cflags --libs mshare | xargs)" = -lmshare ]; }
 build() { gcc -Wall -Wextra -Werror -pthread -o example "$1" -lmshare; }
-# One of them wants a file to show.
-run() { ./example "$examples/map_file.c" >out && [ -s out ]; }
+# One of them writes a line into a file, and others show a file.
+run() {
+	if [[ $1 = */file_writer.c ]]; then
+		./example message 'a line' && [ "$(head -n 1 message)" = 'a line' ]
+	else
+		./example "$examples/map_file.c" >out && [ -s out ]
+	fi
+}
 shared() { ldd ./example | grep -q 'libmshare.so.1 => /'; }
 # The path that it was built with, not that of the build.
 served() {
@@ -67,7 +73,7 @@ check "pkg-config" known
 for file in "$examples"/*.c; do
 	check "${file##*/} compiles" build "$file"
 	check "${file##*/} uses the library" shared
-	check "${file##*/} runs" run
+	check "${file##*/} runs" run "$file"
 done
 check "mshare run finds its library" served
 check "mshare ls" mshare ls

@@ -116,7 +116,7 @@ kernel-kcsan: deps
 	@$(WARN)
 
 # With Debian's configuration, or another one.
-kernel-flavour bench-flavour: PACKAGES += openssl zstd
+kernel-flavour bench-flavour $(if $(CHOSEN),deb): PACKAGES += openssl zstd
 kernel-flavour: deps
 	@kernel/prepare
 	@kernel/flavour $(if $(DIRS),--dirs '$(DIRS)') '$(or $(CHOSEN),$(error make kernel-flavour wants FLAVOUR or KCONFIG))'
@@ -165,7 +165,6 @@ deb-tools: deps
 	@libmshare/debian/build $(DEB)
 
 # And those of the core tests and of the kernel: that of the tests, or with FLAVOUR or KCONFIG one for a machine.
-deb: PACKAGES += $(if $(CHOSEN),openssl zstd)
 deb: deps
 	@kernel/prepare
 	@$(if $(CHOSEN),kernel/flavour '$(CHOSEN)',\

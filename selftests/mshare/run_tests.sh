@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs the tests of mshare in DIR and prints one TAP stream.
 #
-#	run_tests.sh DIR [all|paging|NAME...]
+#	run_tests.sh DIR [all|core|paging|NAME...]
 #
+# "core" are the tests of smoke, and of the package mshare-tests, which takes the list
+# from here.
 # "paging" are the tests that depend on the paging mode and on the TLB: they
 # are worth another run with la57=off, with pti=on and with two CPUs.
 # "all" is every *_test there but oom_test and nomem_test, for which the kernel
@@ -13,11 +15,12 @@
 # Environment: MST_TIMEOUT, seconds for a binary (3600); MST_SEED, a number for a
 # random order.
 
+CORE='create_test attach_test unmap_test fork_test tlb_test'
 PAGING='attach_test access_test fork_test lifetime_test tlb_test fault_test unmap_test protect_test'
 
 dir=$1
 if [ ! -d "$dir" ]; then
-	echo "usage: $0 DIR [all|paging|NAME...]" >&2
+	echo "usage: $0 DIR [all|core|paging|NAME...]" >&2
 	exit 2
 fi
 shift
@@ -30,6 +33,9 @@ all)
 		*) set -- "$@" "$name" ;;
 		esac
 	done ;;
+core)
+	# shellcheck disable=SC2086 # a list of words
+	set -- $CORE ;;
 paging)
 	# shellcheck disable=SC2086 # a list of words
 	set -- $PAGING ;;

@@ -5,7 +5,7 @@
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
-#include "mst.h"
+#include "random.h"
 
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -622,6 +622,83 @@ TEST(page_tables_stay_below_the_limit_of_their_cgroup)
 	}
 	EXPECT_EQ(KILLED_BY(SIGKILL), status[0]);
 	EXPECT_EQ(0, status[1]);
+}
+
+#define READERS		16
+#define SAMPLES		20
+
+/* In the cgroup DIR: reads 2 MiB of the region at a time, at random, and counts pages. */
+static void reads_at_random(const char *dir, int fd, uint64_t size, unsigned int seed,
+			    volatile uint64_t *pages)
+{
+	uint64_t at, end;
+	char *addr;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
+	addr = mshare_attach(fd, NULL, 0);
+	CHILD_CHECK(addr != MAP_FAILED);
+	rnd_seed(seed);
+	for (;;) {
+		at = rnd(size / HUGE) * HUGE;
+		for (end = at + HUGE; at < end; at += PAGE, ++*pages)
+			(void)*(volatile char *)(addr + at);
+	}
+}
+
+/*
+ * A file of four times the memory of the cgroup: the tables of what was evicted go, too.
+ * When as much as the file has been read, there are at most 1.25 times the tables that the
+ * mapped pages would fill.  MST_READERS_MIB is the memory.
+ */
+TEST(page_tables_follow_what_is_resident)
+{
+	const char *mib = getenv("MST_READERS_MIB");
+	uint64_t limit = (mib ? atoi(mib) : 384) * MIB, size = 4 * limit, read;
+	uint64_t tables = 0, resident = 0;
+	int file = ext4_file(size), fd, i;
+	volatile uint64_t *pages = shared_page();
+	struct mshare_stat st;
+	pid_t pid[READERS];
+	char dir[64];
+
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	if (!cgroup_make(dir, sizeof(dir)))
+		SKIP(return, "no cgroup2 with memory: %m");
+	ASSERT_TRUE(write_number(cgroup_file(dir, "memory.max"), limit));
+	write_text(cgroup_file(dir, "memory.swap.max"), "0");
+	fd = cgroup_region(dir, size);
+	ASSERT_EQ(0, map_file(fd, 0, size, PROT_READ, file));
+	for (i = 0; i < READERS; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i])
+			reads_at_random(dir, fd, size, i + 1, &pages[i]);
+	}
+	do {
+		sleep_ms(1000);
+		for (i = 0, read = 0; i < READERS; i++)
+			read += pages[i];
+	} while (read < size / PAGE);
+	for (i = 0; i < SAMPLES; i++) {
+		sleep_ms(1000);
+		st = stat_of(fd);
+		tables += st.pgtable_bytes;
+		resident += st.resident;
+	}
+	TH_LOG("%llu MiB mapped, page tables %.2f times as large as if they were full",
+	       (unsigned long long)(resident / SAMPLES / MIB), 512.0 * tables / resident);
+	EXPECT_LE(4 * 512 * tables, 5 * resident);
+	EXPECT_LT(0, st.tables_reclaimed);
+	for (i = 0; i < READERS; i++) {
+		kill(pid[i], SIGKILL);
+		EXPECT_EQ(KILLED_BY(SIGKILL), wait_for(pid[i]));
+	}
+	ASSERT_OK(close(fd));
+	close(file);
+	EXPECT_EQ(0, settled());
+	EXPECT_TRUE(BECOMES(!rmdir(dir)));
 }
 
 TEST_HARNESS_MAIN

@@ -94,11 +94,13 @@ struct mshare_region {
 	atomic_long_t tables_reclaimed;
 	/**
 	 * @shrink_next: Where in the host mm the shrinker goes on, or 0: at the start.
-	 * Under the host's mmap_lock (write), as @shrink_idle.
+	 * Under the host's mmap_lock (write), as @shrink_turn.
 	 */
 	unsigned long shrink_next;
-	/** @shrink_idle: Whether it takes tables that are not in use, too. */
-	bool shrink_idle;
+	/** @shrink_turn: How often it has come to the end. */
+	unsigned int shrink_turn;
+	/** @shrink_due: How many bytes of tables it is to look at. */
+	atomic_long_t shrink_due;
 	/** @changes: Changes that wait for faults in their objects; under @gate.lock. */
 	struct list_head changes;
 	/** @gate: Faults that such a change bars wait here. */
@@ -190,6 +192,8 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice);
 
 /* table.c */
+/* The mmap_lock is held while so many tables are looked at. */
+#define MSHARE_SHRINK_BATCH	32UL
 extern atomic_long_t mshare_tables_dropped;
 extern atomic_long_t mshare_tables_reclaimed;
 int mshare_free_tables(struct mshare_region *region, unsigned long start, unsigned long end);

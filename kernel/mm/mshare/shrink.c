@@ -2,9 +2,14 @@
 /*
  * mshare - the shrinker: PTE tables are freed when memory is short
  *
+ * Its objects are the bytes of tables.  Reclaim begins with a fraction of 1/4096 of the
+ * objects, and a cgroup of some hundred MiB has some hundred tables: of these it would
+ * never ask for one.  What it asks for adds up, until it is worth taking the lock.
+ *
  * Tables are charged to the cgroup of the region's creator, so reclaim of that cgroup takes
  * them.  Reclaim may come from any place that allocates memory, with locks of the
- * region held, or in a fault that is about to use the next table: no lock is waited for.
+ * region held, or in a fault that is about to use the next table: no lock of the host is
+ * waited for.
  */
 #include <linux/init.h>
 #include <linux/memcontrol.h>
@@ -14,8 +19,8 @@
 
 #include "mshare.h"
 
-/* The mmap_lock is held while so many tables are looked at. */
-#define MSHARE_SHRINK_BATCH	32UL
+/* Looks at each table that reclaim asks for: one is far cheaper than to evict a page. */
+#define MSHARE_SHRINK_LOOKS	4
 
 /* NULL if there was no memory for it at boot. */
 static struct shrinker *mshare_shrinker __ro_after_init;
@@ -49,7 +54,7 @@ static unsigned long mshare_shrink_count(struct shrinker *shrinker, struct shrin
 	xa_for_each(&mshare_regions, id, region) {
 		/* Among the tables are some of upper levels: one in 512, or a few. */
 		if (mshare_shrink_memcg(region) == memcg)
-			nr += mm_pgtables_bytes(region->mm) / PAGE_SIZE;
+			nr += mm_pgtables_bytes(region->mm);
 		/* It becomes ours if the cgroups below are removed. */
 		any |= !memcg || mem_cgroup_is_descendant(region->memcg, memcg);
 		cond_resched_rcu();
@@ -97,8 +102,8 @@ static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink
 			last = first - 1;
 			continue;
 		}
-		nr = min(left, MSHARE_SHRINK_BATCH);
-		freed += mshare_shrink_tables(region, nr, &tables);
+		nr = min(left, MSHARE_SHRINK_BATCH * PAGE_SIZE);
+		freed += mshare_shrink_tables(region, nr * MSHARE_SHRINK_LOOKS, &tables);
 		mmdrop(region->mm);
 		left -= nr;
 		id++;
@@ -110,7 +115,7 @@ static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink
 	 */
 	mshare_put_tables(&tables, !current_is_kswapd());
 	mm_account_reclaimed_pages(freed);
-	return freed;
+	return freed * PAGE_SIZE;
 }
 
 /**
@@ -141,8 +146,8 @@ static int __init mshare_shrinker_init(void)
 		return -ENOMEM;
 	shrinker->count_objects = mshare_shrink_count;
 	shrinker->scan_objects = mshare_shrink_scan;
-	shrinker->batch = MSHARE_SHRINK_BATCH;
-	shrinker->seeks = DEFAULT_SEEKS;
+	/* A fault makes a table again without I/O. */
+	shrinker->seeks = 1;
 	shrinker_register(shrinker);
 	mshare_shrinker = shrinker;
 	return 0;

@@ -7,8 +7,7 @@
  * entries are none.  Entries of any other kind keep it: those of pages, and those of
  * migration, poisoned pages or markers.
  *
- * With the mmap_lock of the host and the i_mmap_rwsem of the object held for writing, these
- * may still use the table:
+ * With the mmap_lock of the host held for writing, these may still use the table:
  *
  * - Faults, with the lock of the object.  Nobody could wait for that here: the fault may be
  *   what needs memory.  A fault adds an entry under the lock of the table, once it has seen
@@ -55,8 +54,8 @@ struct mshare_freeing {
 	unsigned long left;
 	/** @next: Where the last one ended, in the host mm. */
 	unsigned long next;
-	/** @reclaim: Memory is short: no lock is waited for. */
-	bool reclaim;
+	/** @idle: It takes tables that are not in use, too. */
+	bool idle;
 };
 
 static void mshare_count_tables(struct mshare_region *region, unsigned long start,
@@ -87,18 +86,16 @@ static bool mshare_table_empty(pmd_t *pmd, unsigned long start)
 }
 
 /* Takes the table away from *@pmd if it is empty. */
-static void mshare_take_table(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start,
+static void mshare_take_table(struct mm_struct *mm, pmd_t *pmd, unsigned long start,
 			      struct mshare_freeing *freeing)
 {
-	struct mm_struct *mm = vma->vm_mm;
 	spinlock_t *pml, *ptl;
 	pmd_t old;
 
 	mmap_assert_write_locked(mm);
-	i_mmap_assert_write_locked(vma->vm_file->f_mapping);
 
 	pml = pmd_lock(mm, pmd);
-	/* Whoever changes it from now on waits for pml, and whoever removes it is locked out. */
+	/* Whoever changes or removes it waits for pml. */
 	old = pmdp_get(pmd);
 	if (!pmd_present(old) || pmd_leaf(old)) {
 		spin_unlock(pml);
@@ -119,45 +116,88 @@ static void mshare_take_table(struct vm_area_struct *vma, pmd_t *pmd, unsigned l
 	spin_unlock(pml);
 }
 
-/* Ends the walk after the last table that it may look at. */
-static int mshare_table_seen(struct mshare_freeing *freeing, unsigned long start)
+/*
+ * Has no CPU walked the table since the last look?  The accessed bit of the PMD entry
+ * tells, and those of the pages stay for reclaim.  No flush, as in folio_referenced(): this
+ * is about what is not used at all.
+ */
+static bool mshare_table_idle(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
 {
-	freeing->next = start + PMD_SIZE;
+	spinlock_t *pml = pmd_lock(vma->vm_mm, pmd);
+	pmd_t entry = pmdp_get(pmd);
+	bool idle;
+
+	idle = pmd_present(entry) && !pmd_leaf(entry) &&
+	       !pmdp_test_and_clear_young(vma, start, pmd);
+	spin_unlock(pml);
+	return idle;
+}
+
+/* Has the table, which @vma covers, entries of pages only? */
+static bool mshare_table_has_pages(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
+{
+	spinlock_t *ptl = NULL;
+	pte_t *first, *pte;
+	unsigned long addr;
+	bool pages = true;
+
+	first = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	if (!first)
+		return false;
+	__acquire(RCU);
+	for (pte = first, addr = start; pages && addr < start + PMD_SIZE; addr += PAGE_SIZE) {
+		pte_t entry = ptep_get(pte++);
+
+		/* Or it migrates, is poisoned, or nobody counts it. */
+		pages = pte_none(entry) ||
+			(pte_present(entry) && vm_normal_folio(vma, addr, entry));
+	}
+	pte_unmap_unlock(first, ptl);
+	return pages;
+}
+
+/*
+ * May the table that maps 2 MiB from @start on be emptied?  Only if @vma covers all of it.
+ * The memory of shmem stays when nothing maps it any more, but the OOM killer would not
+ * count it for those who keep the region.
+ */
+static bool mshare_may_empty(struct vm_area_struct *vma, unsigned long start)
+{
+	return range_in_vma(vma, start, start + PMD_SIZE) && !(vma->vm_flags & VM_LOCKED) &&
+	       !shmem_file(vma->vm_file);
+}
+
+/* Empties the table as MADV_DONTNEED does if it is not in use, and takes it if it is empty. */
+static int mshare_table_entry(pmd_t *pmd, unsigned long addr, unsigned long next,
+			      struct mm_walk *walk)
+{
+	struct mshare_freeing *freeing = walk->private;
+	struct vm_area_struct *vma = walk->vma;
+
+	addr &= PMD_MASK;
+	if (freeing->idle && mshare_may_empty(vma, addr) && mshare_table_idle(vma, pmd, addr) &&
+	    mshare_table_has_pages(vma, pmd, addr))
+		zap_vma_range_batched(&freeing->tlb, vma, addr, PMD_SIZE, NULL);
+	/* Most tables are not empty, and need no lock. */
+	if (mshare_table_empty(pmd, addr))
+		mshare_take_table(vma->vm_mm, pmd, addr, freeing);
+	freeing->next = addr + PMD_SIZE;
 	return !--freeing->left;
 }
 
-static int mshare_empty_entry(pmd_t *pmd, unsigned long addr, unsigned long next,
-			      struct mm_walk *walk)
-{
-	struct address_space *mapping = walk->vma->vm_file->f_mapping;
-	struct mshare_freeing *freeing = walk->private;
-
-	addr &= PMD_MASK;
-	/* Most tables are not empty, and need no lock. */
-	if (mshare_table_empty(pmd, addr)) {
-		if (!freeing->reclaim)
-			i_mmap_lock_write(mapping);
-		else if (!i_mmap_trylock_write(mapping))
-			return mshare_table_seen(freeing, addr);
-		mshare_take_table(walk->vma, pmd, addr, freeing);
-		i_mmap_unlock_write(mapping);
-	}
-	return mshare_table_seen(freeing, addr);
-}
-
-static const struct mm_walk_ops mshare_empty_ops = {
-	.pmd_entry	= mshare_empty_entry,
+static const struct mm_walk_ops mshare_table_ops = {
+	.pmd_entry	= mshare_table_entry,
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
-/* Takes the empty tables; 1 if it has looked at as many as it may. */
+/* Takes tables, with the mmap_lock held for writing; 1 if it has looked at as many as it may. */
 static int mshare_take_tables(struct mm_struct *mm, unsigned long start, unsigned long end,
 			      struct mshare_freeing *freeing)
 {
 	int more;
 
 	tlb_gather_mmu(&freeing->tlb, mm);
-	more = walk_page_range(mm, start, end, &mshare_empty_ops, freeing);
+	more = walk_page_range(mm, start, end, &mshare_table_ops, freeing);
 	tlb_finish_mmu(&freeing->tlb);
 	return more;
 }
@@ -224,69 +264,8 @@ int mshare_free_tables(struct mshare_region *region, unsigned long start, unsign
 	return 0;
 }
 
-/* Are all pages in the table, which @vma covers, unused since the last look? */
-static bool mshare_table_idle(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
-{
-	spinlock_t *ptl = NULL;
-	pte_t *first, *pte;
-	unsigned long addr;
-	bool idle = true;
-
-	first = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
-	if (!first)
-		return false;
-	__acquire(RCU);
-	for (pte = first, addr = start; addr < start + PMD_SIZE; pte++, addr += PAGE_SIZE) {
-		pte_t entry = ptep_get(pte);
-		struct folio *folio;
-
-		if (pte_none(entry))
-			continue;
-		folio = pte_present(entry) ? vm_normal_folio(vma, addr, entry) : NULL;
-		/* It migrates, is poisoned, or nobody counts it. */
-		if (!folio) {
-			idle = false;
-			break;
-		}
-		/* No flush, as in folio_referenced(): this is about what is not used at all. */
-		if (pte_young(entry) && ptep_test_and_clear_young(vma, addr, pte)) {
-			idle = false;
-			/* Reclaim of pages must not miss it. */
-			if (vma_has_recency(vma))
-				folio_mark_accessed(folio);
-		}
-	}
-	pte_unmap_unlock(first, ptl);
-	return idle;
-}
-
-/*
- * May the table that maps 2 MiB from @start on be emptied?  Only if @vma covers all of it.
- * The memory of shmem stays when nothing maps it any more, but the OOM killer would not
- * count it for those who keep the region.
- */
-static bool mshare_may_empty(struct vm_area_struct *vma, unsigned long start)
-{
-	return range_in_vma(vma, start, start + PMD_SIZE) && !(vma->vm_flags & VM_LOCKED) &&
-	       !shmem_file(vma->vm_file);
-}
-
-/* Empties tables as MADV_DONTNEED does. */
-static int mshare_idle_entry(pmd_t *pmd, unsigned long addr, unsigned long next,
-			     struct mm_walk *walk)
-{
-	struct vm_area_struct *vma = walk->vma;
-
-	addr &= PMD_MASK;
-	if (mshare_may_empty(vma, addr) && mshare_table_idle(vma, pmd, addr))
-		zap_vma_range(vma, addr, PMD_SIZE);
-	return mshare_table_seen(walk->private, addr);
-}
-
-static const struct mm_walk_ops mshare_idle_ops = {
-	.pmd_entry	= mshare_idle_entry,
-	.walk_lock	= PGWALK_RDLOCK,
-};
+/* One of so many turns takes tables that are not in use, too. */
+#define MSHARE_SHRINK_TURNS	4
 
 /* As mmap_write_lock(), which nobody else wants to try. */
 static bool mshare_mmap_write_trylock(struct mm_struct *mm)
@@ -297,44 +276,52 @@ static bool mshare_mmap_write_trylock(struct mm_struct *mm)
 	return true;
 }
 
+/* Looks at freeing->left tables, from where the last call has ended. */
+static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *freeing)
+{
+	unsigned long start = max(region->shrink_next, MSHARE_HOST_START);
+	unsigned long end = MSHARE_HOST_START + region->size;
+	struct mm_struct *mm = region->mm;
+	int more = 0;
+
+	freeing->idle = region->shrink_turn % MSHARE_SHRINK_TURNS == MSHARE_SHRINK_TURNS - 1;
+	/* Without a user exit_mmap() has been, or is about to wait for the lock. */
+	if (start < end && atomic_read(&mm->mm_users))
+		more = mshare_take_tables(mm, start, end, freeing);
+	region->shrink_next = more ? freeing->next : 0;
+	if (!more)
+		region->shrink_turn++;
+	mshare_count_tables(region, start, end, freeing->freed, true);
+}
+
 /**
  * mshare_shrink_tables - Take some PTE tables of a region because memory is short.
  * @region: The region; the caller may hold any of its locks, and has a reference to the mm.
- * @nr: How many tables to look at, at most.
+ * @nr: How many bytes of tables to look at, in addition to those that are still due.
  * @tables: The tables are added here, for mshare_put_tables().
  *
- * Goes on where the last call has ended.  It goes through the region in turns: once it takes
- * the tables that are empty, once also those in which no page was used since the turn before.
+ * Does nothing until a batch is due.  It goes through the region in turns: three times it
+ * takes the tables that are empty, once also those that were not used in these four turns.
  *
- * Return: The number of tables taken; 0 if a lock could not be had.
+ * Return: The number of tables taken; 0 if the lock could not be had.
  */
 unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long nr,
 				   struct list_head *tables)
 {
-	struct mshare_freeing freeing = { .tables = tables, .left = nr, .reclaim = true };
+	struct mshare_freeing freeing = { .tables = tables };
 	struct mm_struct *mm = region->mm;
-	unsigned long start, end;
-	int more = 0;
+	unsigned long due, batch;
 
-	if (!mshare_mmap_write_trylock(mm))
+	due = atomic_long_add_return(nr, &region->shrink_due);
+	/* Of a small region a quarter is enough. */
+	batch = clamp(mm_pgtables_bytes(mm) / PAGE_SIZE / 4, 1UL, MSHARE_SHRINK_BATCH);
+	if (due < batch * PAGE_SIZE || !mshare_mmap_write_trylock(mm))
 		return 0;
-	start = max(region->shrink_next, MSHARE_HOST_START);
-	end = MSHARE_HOST_START + region->size;
-	/* Without a user exit_mmap() has been, or is about to wait for the lock. */
-	if (start < end && atomic_read(&mm->mm_users)) {
-		if (region->shrink_idle) {
-			more = walk_page_range(mm, start, end, &mshare_idle_ops, &freeing);
-			end = more ? freeing.next : end;
-			freeing.left = ULONG_MAX;
-			mshare_take_tables(mm, start, end, &freeing);
-		} else {
-			more = mshare_take_tables(mm, start, end, &freeing);
-		}
-	}
-	region->shrink_next = more ? freeing.next : 0;
-	if (!more)
-		region->shrink_idle = !region->shrink_idle;
+	/* Another task may have had the lock: nothing is due any more, or more than a batch. */
+	due = atomic_long_xchg(&region->shrink_due, 0);
+	freeing.left = min(due / PAGE_SIZE, 2 * MSHARE_SHRINK_BATCH);
+	if (freeing.left)
+		mshare_go_on(region, &freeing);
 	mmap_write_unlock(mm);
-	mshare_count_tables(region, start, end, freeing.freed, true);
 	return freeing.freed;
 }

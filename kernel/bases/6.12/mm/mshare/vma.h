@@ -45,10 +45,13 @@ static inline void zap_vma(struct vm_area_struct *vma)
 	zap_vma_pages(vma);
 }
 
-static inline void zap_vma_range(struct vm_area_struct *vma, unsigned long address,
-				 unsigned long size)
+/* Not for hugetlb, and without notifiers: those of a host are never called. */
+static inline void zap_vma_range_batched(struct mmu_gather *tlb, struct vm_area_struct *vma,
+					 unsigned long address, unsigned long size,
+					 struct zap_details *details)
 {
-	zap_page_range_single(vma, address, size, NULL);
+	update_hiwater_rss(vma->vm_mm);
+	unmap_page_range(tlb, vma, address, address + size, details);
 }
 
 static inline bool can_mmap_file(const struct file *file)

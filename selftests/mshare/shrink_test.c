@@ -5,11 +5,14 @@
 #include "crew.h"
 
 #include <dirent.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
 #define SECONDS	10
 #define DEBUG	"/sys/kernel/debug/shrinker"
+/* The least number of its objects, which stand for all tables. */
+#define ALL	8192
 
 #define TABLES	8
 #define SIZE	(TABLES * HUGE)
@@ -74,31 +77,33 @@ static bool shrink_all(void)
 	return write_text("/proc/sys/vm/drop_caches", "2");
 }
 
-/*
- * One turn of ours through all tables of a cgroup, asked for by its debug file; false
- * without CONFIG_SHRINKER_DEBUG.
- */
-static bool turn(const char *dir)
+/* Where our shrinker takes orders; NULL without CONFIG_SHRINKER_DEBUG. */
+static const char *scan_file(void)
 {
+	static char path[300];
 	struct dirent *entry;
-	char path[300], text[64];
-	struct stat st;
-	bool done = false;
 	DIR *shrinkers;
 
 	shrinkers = opendir(DEBUG);
 	if (!shrinkers)
-		return false;
-	while (!done && (entry = readdir(shrinkers)))
-		if (!strncmp(entry->d_name, "mshare-", 7)) {
+		return NULL;
+	while (!*path && (entry = readdir(shrinkers)))
+		if (!strncmp(entry->d_name, "mshare-", 7))
 			snprintf(path, sizeof(path), DEBUG "/%s/scan", entry->d_name);
-			snprintf(text, sizeof(text), "%llu 0 %llu",
-				 stat(dir, &st) ? 0 : (unsigned long long)st.st_ino,
-				 (unsigned long long)(2 * TABLES * PAGE));
-			done = write_text(path, text);
-		}
 	closedir(shrinkers);
-	return done;
+	return *path ? path : NULL;
+}
+
+/* One turn through all tables of a cgroup. */
+static bool turn(const char *dir)
+{
+	struct stat st;
+	char text[64];
+
+	if (stat(dir, &st))
+		return false;
+	snprintf(text, sizeof(text), "%llu 0 %d", (unsigned long long)st.st_ino, ALL);
+	return write_text(scan_file(), text);
 }
 
 /* Those of one cgroup.  Without swap space there may be nothing else, which is no error. */
@@ -161,7 +166,7 @@ TEST_F(shrink, a_table_in_use_stays)
 	uint64_t entry = 0, resident;
 	int turns = 0;
 
-	if (!turn(self->dir))
+	if (!scan_file())
 		SKIP(return, "no CONFIG_SHRINKER_DEBUG");
 	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
 	do {
@@ -192,6 +197,49 @@ TEST_F(shrink, only_the_cgroup_that_is_short_of_memory_loses_them)
 	EXPECT_EQ(0, stat_of(fd).tables_reclaimed);
 	EXPECT_OK(mshare_detach(addr, 0));
 	EXPECT_OK(close(fd));
+}
+
+/* How long some turns take, in us: the best of three. */
+static long long turns_take(struct __test_metadata *_metadata, const char *dir)
+{
+	long long time, best = INT64_MAX;
+	struct timespec from, to;
+	int i, round;
+
+	for (round = 0; round < 3; round++) {
+		clock_gettime(CLOCK_MONOTONIC, &from);
+		for (i = 0; i < 300; i++)
+			ASSERT_TRUE(turn(dir));
+		clock_gettime(CLOCK_MONOTONIC, &to);
+		time = (to.tv_sec - from.tv_sec) * 1000000LL + (to.tv_nsec - from.tv_nsec) / 1000;
+		if (time < best)
+			best = time;
+	}
+	return best;
+}
+
+/* Strangers with many regions do not delay a cgroup that is short of memory. */
+TEST_F(shrink, it_takes_no_longer_when_others_have_many_regions)
+{
+	const char *limit = "/sys/kernel/mm/mshare/max_regions_per_user";
+	const int regions = 10000;
+	struct rlimit files = { 2 * regions, 2 * regions };
+	long long old = read_number(limit), few, many;
+	int i;
+
+	if (!scan_file())
+		SKIP(return, "no CONFIG_SHRINKER_DEBUG");
+	ASSERT_OK(setrlimit(RLIMIT_NOFILE, &files));
+	ASSERT_TRUE(write_number(limit, 0));
+	few = turns_take(_metadata, self->dir);
+	for (i = 0; i < regions; i++)
+		ASSERT_LE(0, region(PAGE));
+	many = turns_take(_metadata, self->dir);
+	TH_LOG("%lld us, with many %lld us", few, many);
+	/* The clock may have ticks of 4 ms. */
+	EXPECT_GE(3 * few + 20000, many);
+	EXPECT_TRUE(write_number(limit, old));
+	close_range(self->file + 1, ~0U, 0);
 }
 
 TEST_F(shrink, when_its_cgroup_was_removed_the_nearest_above_frees_them)

@@ -101,6 +101,8 @@ struct mshare_region {
 	unsigned int shrink_turn;
 	/** @shrink_due: How many bytes of tables it is to look at. */
 	atomic_long_t shrink_due;
+	/** @payer: In the list of regions that the same cgroup pays for; its own lock. */
+	struct list_head payer;
 	/** @changes: Changes that wait for faults in their objects; under @gate.lock. */
 	struct list_head changes;
 	/** @gate: Faults that such a change bars wait here. */
@@ -192,8 +194,6 @@ int mshare_protect_range(struct mshare_region *region, u64 offset, u64 length,
 int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice);
 
 /* table.c */
-/* The mmap_lock is held while so many tables are looked at. */
-#define MSHARE_SHRINK_BATCH	32UL
 extern atomic_long_t mshare_tables_dropped;
 extern atomic_long_t mshare_tables_reclaimed;
 int mshare_free_tables(struct mshare_region *region, unsigned long start, unsigned long end);
@@ -202,7 +202,9 @@ unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long n
 void mshare_put_tables(struct list_head *tables, bool wait);
 
 /* shrink.c */
-void mshare_shrinker_see(struct mshare_region *region);
+int mshare_shrinker_prepare(struct mshare_region *region);
+void mshare_shrinker_add(struct mshare_region *region);
+void mshare_shrinker_del(struct mshare_region *region);
 
 /* report.c */
 extern unsigned int mshare_max_regions_per_user;

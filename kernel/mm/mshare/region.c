@@ -219,14 +219,16 @@ static struct mshare_region *mshare_region_alloc(void)
 
 	if (!region)
 		return NULL;
+	region->memcg = get_mem_cgroup_from_current();
+	if (mshare_shrinker_prepare(region))
+		goto out_memcg;
 	region->faults = alloc_percpu_gfp(unsigned long, GFP_KERNEL_ACCOUNT);
 	if (!region->faults)
-		goto out_free;
+		goto out_memcg;
 	region->mm = mshare_host_alloc();
 	if (!region->mm)
 		goto out_counter;
 	region->user = get_uid(current_user());
-	region->memcg = get_mem_cgroup_from_current();
 	INIT_LIST_HEAD(&region->changes);
 	init_waitqueue_head(&region->gate);
 	INIT_WORK(&region->reap, mshare_reap);
@@ -236,7 +238,8 @@ static struct mshare_region *mshare_region_alloc(void)
 
 out_counter:
 	free_percpu(region->faults);
-out_free:
+out_memcg:
+	mem_cgroup_put(region->memcg);
 	kfree(region);
 	return NULL;
 }
@@ -286,7 +289,7 @@ int mshare_admit(struct mshare_region *region, unsigned int flags)
 		atomic_long_dec(&region->user->mshare_regions);
 		return err;
 	}
-	mshare_shrinker_see(region);
+	mshare_shrinker_add(region);
 	region->id = id;
 	atomic_long_inc(&mshare_nr_regions);
 	region->owned = flags & MSHARE_OWNED;
@@ -392,6 +395,7 @@ static void mshare_evict_inode(struct inode *inode)
 		if (!mshare_is_sealed(region))
 			atomic_long_dec(&region->user->mshare_regions);
 	}
+	mshare_shrinker_del(region);
 	queue_rcu_work(mshare_wq, &region->drop);
 }
 

@@ -2,9 +2,9 @@
 /*
  * mshare - the shrinker: PTE tables are freed when memory is short
  *
- * Its objects are the bytes of tables.  Reclaim begins with a fraction of 1/4096 of the
- * objects, and a cgroup of some hundred MiB has some hundred tables: of these it would
- * never ask for one.  What it asks for adds up, until it is worth taking the lock.
+ * Reclaim begins with a fraction of the objects of a shrinker, of which nothing is left if
+ * there are a few hundred.  So there are always some thousands here, and each region looks
+ * at the same fraction of its tables.  What that is adds up, until it is worth the lock.
  *
  * Tables are charged to the cgroup of the region's creator, so reclaim of that cgroup takes
  * them.  Reclaim may come from any place that allocates memory, with locks of the
@@ -12,130 +12,137 @@
  * waited for.
  */
 #include <linux/init.h>
+#include <linux/list_lru.h>
+#include <linux/math.h>
 #include <linux/memcontrol.h>
-#include <linux/rcupdate_wait.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
+#include <linux/vmstat.h>
 
 #include "mshare.h"
+#include "vma.h"
 
 /* Looks at each table that reclaim asks for: one is far cheaper than to evict a page. */
-#define MSHARE_SHRINK_LOOKS	4
+#define MSHARE_SHRINK_LOOKS	4UL
+
+/* Objects that are asked for at once: in the beginning, and if there are at least so many. */
+#define MSHARE_SHRINK_OBJECTS	8UL
+#define MSHARE_SHRINK_LEAST	(MSHARE_SHRINK_OBJECTS << 10)
 
 /* NULL if there was no memory for it at boot. */
 static struct shrinker *mshare_shrinker __ro_after_init;
 
-/* The number of the region at which the next scan begins; races do no harm. */
-static unsigned long mshare_shrink_id;
+/*
+ * The regions by the cgroup that pays: when that one is removed, they go over to the
+ * cgroup above.  All of them are in the lists of node 0, as tables are on any node.
+ */
+static struct list_lru mshare_payers;
 
-static struct mem_cgroup *mshare_no_root(struct mem_cgroup *memcg)
+/* Whose list a region is in. */
+static struct mem_cgroup *mshare_payer(const struct mshare_region *region)
 {
-	return memcg && mem_cgroup_is_root(memcg) ? NULL : memcg;
+	return memcg_kmem_online() ? region->memcg : NULL;
 }
 
-/* The cgroup whose reclaim takes the tables of @region, or NULL for the root. */
-static struct mem_cgroup *mshare_shrink_memcg(const struct mshare_region *region)
+/* Stale by some seconds, and with the tables of processes: it is a unit, and a limit. */
+static unsigned long mshare_shrink_total(const struct shrink_control *sc)
 {
-#ifdef CONFIG_MEMCG
-	if (memcg_kmem_online())
-		return mshare_no_root(mshare_memcg(region));
-#endif
-	return NULL;
+	unsigned long tables;
+
+	if (!sc->memcg || mem_cgroup_is_root(sc->memcg))
+		tables = global_node_page_state(NR_PAGETABLE);
+	else
+		tables = memcg_page_state(sc->memcg, NR_PAGETABLE);
+	return max(tables, MSHARE_SHRINK_LEAST);
 }
 
 static unsigned long mshare_shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	struct mem_cgroup *memcg = mshare_no_root(sc->memcg);
-	const struct mshare_region *region;
-	unsigned long id, nr = 0;
-	bool any = false;
-
-	rcu_read_lock();
-	xa_for_each(&mshare_regions, id, region) {
-		/* Among the tables are some of upper levels: one in 512, or a few. */
-		if (mshare_shrink_memcg(region) == memcg)
-			nr += mm_pgtables_bytes(region->mm);
-		/* It becomes ours if the cgroups below are removed. */
-		any |= !memcg || mem_cgroup_is_descendant(region->memcg, memcg);
-		cond_resched_rcu();
-	}
-	rcu_read_unlock();
-	/* SHRINK_EMPTY undoes mshare_shrinker_see(). */
-	return nr || any ? nr : SHRINK_EMPTY;
+	/* Not SHRINK_EMPTY, which would undo what mshare_shrinker_add() has done. */
+	return list_lru_count_one(&mshare_payers, 0, sc->memcg) ? mshare_shrink_total(sc) : 0;
 }
 
-/* The first region from *@id to @last that @memcg pays for, with a reference to its mm. */
-static struct mshare_region *mshare_shrink_find(unsigned long *id, unsigned long last,
-						struct mem_cgroup *memcg)
+static enum lru_status mshare_take_first(struct list_head *item, struct list_lru_one *list,
+					 void *arg)
 {
-	struct mshare_region *region;
+	struct mshare_region *region = container_of(item, struct mshare_region, payer);
+	struct mshare_region **found = arg;
 
-	rcu_read_lock();
-	xa_for_each_range(&mshare_regions, *id, region, *id, last) {
-		if (mshare_shrink_memcg(region) == memcg) {
-			/* Its own reference is dropped a grace period after it was erased. */
-			mmgrab(region->mm);
-			break;
-		}
-		cond_resched_rcu();
-	}
-	rcu_read_unlock();
-	return region;
+	/* It leaves the list before it drops its own reference. */
+	mmgrab(region->mm);
+	*found = region;
+	return LRU_ROTATE;
 }
 
+/* One region, for all that are in the list. */
 static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	struct mem_cgroup *memcg = mshare_no_root(sc->memcg);
-	unsigned long first = READ_ONCE(mshare_shrink_id);
-	unsigned long id = first, last = ULONG_MAX;
-	unsigned long nr, freed = 0, left = sc->nr_to_scan;
-	struct mshare_region *region;
+	unsigned long regions = list_lru_count_one(&mshare_payers, 0, sc->memcg);
+	unsigned long total = mshare_shrink_total(sc), freed, bytes, one = 1;
+	struct mshare_region *region = NULL;
 	LIST_HEAD(tables);
 
-	while (left) {
-		region = mshare_shrink_find(&id, last, memcg);
-		if (!region) {
-			if (!first || last < first)
-				break;
-			/* Now those before the first. */
-			id = 0;
-			last = first - 1;
-			continue;
-		}
-		nr = min(left, MSHARE_SHRINK_BATCH * PAGE_SIZE);
-		freed += mshare_shrink_tables(region, nr * MSHARE_SHRINK_LOOKS, &tables);
-		mmdrop(region->mm);
-		left -= nr;
-		id++;
-	}
-	WRITE_ONCE(mshare_shrink_id, id);
+	mshare_lru_walk_one(&mshare_payers, sc->memcg, mshare_take_first, &region, &one);
+	if (!region)
+		return SHRINK_STOP;
+	bytes = mm_pgtables_bytes(region->mm) * MSHARE_SHRINK_LOOKS * max(regions, 1UL);
+	freed = mshare_shrink_tables(region, mult_frac(bytes, min(sc->nr_to_scan, total), total),
+				     &tables);
+	mmdrop(region->mm);
 	/*
 	 * Who needs memory now would find none, look again, and kill somebody in the end.
 	 * This wait depends on nobody who might wait for memory.
 	 */
 	mshare_put_tables(&tables, !current_is_kswapd());
 	mm_account_reclaimed_pages(freed);
-	return freed * PAGE_SIZE;
+	return freed;
 }
 
 /**
- * mshare_shrinker_see - Let reclaim of its cgroup know of a region.
- * @region: In mshare_regions.
+ * mshare_shrinker_prepare - Allocate what mshare_shrinker_add() needs.
+ * @region: Has its memcg, and is not yet known to others.
  *
- * Also reclaim of the cgroups above, which pay if that one is removed.
+ * Return: 0 or -ENOMEM.
  */
-void mshare_shrinker_see(struct mshare_region *region)
+int mshare_shrinker_prepare(struct mshare_region *region)
 {
+	INIT_LIST_HEAD(&region->payer);
 #ifdef CONFIG_MEMCG
-	struct mem_cgroup *memcg;
+	if (mshare_shrinker && mshare_payer(region))
+		return memcg_list_lru_alloc(region->memcg, &mshare_payers, GFP_KERNEL);
+#endif
+	return 0;
+}
+
+/**
+ * mshare_shrinker_add - Let reclaim of its cgroup know of a region.
+ * @region: Has been prepared.
+ *
+ * On all nodes, and also reclaim of the cgroups above, to which it may go over.
+ */
+void mshare_shrinker_add(struct mshare_region *region)
+{
+	struct mem_cgroup *memcg = mshare_payer(region);
 	int nid;
 
 	if (!mshare_shrinker)
 		return;
-	for (memcg = region->memcg; memcg; memcg = parent_mem_cgroup(memcg))
+	list_lru_add(&mshare_payers, &region->payer, 0, memcg);
+#ifdef CONFIG_MEMCG
+	for (; memcg; memcg = parent_mem_cgroup(memcg))
 		for_each_node(nid)
 			set_shrinker_bit(memcg, nid, mshare_shrinker->id);
 #endif
+}
+
+/**
+ * mshare_shrinker_del - Let reclaim forget about a region.
+ * @region: Has been prepared, and still has its reference to the mm.
+ */
+void mshare_shrinker_del(struct mshare_region *region)
+{
+	if (mshare_shrinker)
+		list_lru_del(&mshare_payers, &region->payer, 0, mshare_payer(region));
 }
 
 static int __init mshare_shrinker_init(void)
@@ -144,8 +151,13 @@ static int __init mshare_shrinker_init(void)
 
 	if (!shrinker)
 		return -ENOMEM;
+	if (list_lru_init_memcg(&mshare_payers, shrinker)) {
+		shrinker_free(shrinker);
+		return -ENOMEM;
+	}
 	shrinker->count_objects = mshare_shrink_count;
 	shrinker->scan_objects = mshare_shrink_scan;
+	shrinker->batch = MSHARE_SHRINK_OBJECTS;
 	/* A fault makes a table again without I/O. */
 	shrinker->seeks = 1;
 	shrinker_register(shrinker);

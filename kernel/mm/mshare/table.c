@@ -264,6 +264,12 @@ int mshare_free_tables(struct mshare_region *region, unsigned long start, unsign
 	return 0;
 }
 
+/* So many tables are worth the mmap_lock; it is held for at most twice as many. */
+#define MSHARE_SHRINK_BATCH	32UL
+
+/* And for so much of a region, as there may be many PMD entries without a table. */
+#define MSHARE_SHRINK_RANGE	SZ_1T
+
 /* One of so many turns takes tables that are not in use, too. */
 #define MSHARE_SHRINK_TURNS	4
 
@@ -280,14 +286,19 @@ static bool mshare_mmap_write_trylock(struct mm_struct *mm)
 static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *freeing)
 {
 	unsigned long start = max(region->shrink_next, MSHARE_HOST_START);
-	unsigned long end = MSHARE_HOST_START + region->size;
+	unsigned long last = MSHARE_HOST_START + region->size;
+	unsigned long end = min(last, start + MSHARE_SHRINK_RANGE);
 	struct mm_struct *mm = region->mm;
-	int more = 0;
+	bool more = false;
 
 	freeing->idle = region->shrink_turn % MSHARE_SHRINK_TURNS == MSHARE_SHRINK_TURNS - 1;
 	/* Without a user exit_mmap() has been, or is about to wait for the lock. */
 	if (start < end && atomic_read(&mm->mm_users))
 		more = mshare_take_tables(mm, start, end, freeing);
+	if (!more && end < last) {
+		freeing->next = end;
+		more = true;
+	}
 	region->shrink_next = more ? freeing->next : 0;
 	if (!more)
 		region->shrink_turn++;
@@ -303,7 +314,9 @@ static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *fr
  * Does nothing until a batch is due.  It goes through the region in turns: three times it
  * takes the tables that are empty, once also those that were not used in these four turns.
  *
- * Return: The number of tables taken; 0 if the lock could not be had.
+ * A turn is no time: with much to reclaim there are several in a call of the shrinker.
+ *
+ * Return: The number of tables taken; 0 also if the lock could not be had.
  */
 unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long nr,
 				   struct list_head *tables)

@@ -9,6 +9,7 @@
 
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
+#include <linux/list_lru.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
 #include <linux/mm.h>
@@ -52,6 +53,31 @@ static inline void zap_vma_range_batched(struct mmu_gather *tlb, struct vm_area_
 {
 	update_hiwater_rss(vma->vm_mm);
 	unmap_page_range(tlb, vma, address, address + size, details);
+}
+
+typedef enum lru_status (*mshare_lru_cb)(struct list_head *item, struct list_lru_one *list,
+					 void *arg);
+
+struct mshare_lru_walk {
+	mshare_lru_cb cb;
+	void *arg;
+};
+
+/* Newer kernels do not name the lock. */
+static inline enum lru_status mshare_lru_item(struct list_head *item, struct list_lru_one *list,
+					      spinlock_t *lock, void *arg)
+{
+	struct mshare_lru_walk *walk = arg;
+
+	return walk->cb(item, list, walk->arg);
+}
+
+static inline unsigned long mshare_lru_walk_one(struct list_lru *lru, struct mem_cgroup *memcg,
+						mshare_lru_cb cb, void *arg, unsigned long *nr)
+{
+	struct mshare_lru_walk walk = { cb, arg };
+
+	return list_lru_walk_one(lru, 0, memcg, mshare_lru_item, &walk, nr);
 }
 
 static inline bool can_mmap_file(const struct file *file)

@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/hugetlb.h>
+#include <linux/list_lru.h>
 #include <linux/lockdep.h>
 #include <linux/magic.h>
 #include <linux/memfd.h>
@@ -28,6 +29,12 @@ static inline struct file *mshare_real_file(struct file *file)
 	       S_ISREG(file_inode(file)->i_mode) && file->private_data)
 		file = ((const struct ovl_file *)file->private_data)->realfile;
 	return file;
+}
+
+static inline unsigned long mshare_lru_walk_one(struct list_lru *lru, struct mem_cgroup *memcg,
+						list_lru_walk_cb cb, void *arg, unsigned long *nr)
+{
+	return list_lru_walk_one(lru, 0, memcg, cb, arg, nr);
 }
 
 static inline bool mshare_deny_write_exec(vm_flags_t old, vm_flags_t new)

@@ -5,7 +5,7 @@
 #	bench.sh [ROW...]	only these rows (1 to 8), then without the report's rest
 # QUICK=1 in the environment: smaller, a few minutes.  Exit status 1 if a guest
 # failed, those who do not use mshare pay too much, programs that open the same file do
-# not share enough, or counts and instructions are not those of the last run of the same
+# not share enough, processes need more than threads, or counts and instructions are not those of the last run of the same
 # programs on the same kernels.
 set -u
 export LC_ALL=C

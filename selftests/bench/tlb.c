@@ -235,15 +235,16 @@ static const int followed[] = { 1, 2, 4, 8, 16 };
 
 #define FOLLOWED	(int)(sizeof(followed) / sizeof(*followed))
 
-/* Change each of them, so that their generations differ. */
-static void attach_regions(int n, unsigned int flags)
+/* Each of N regions so many TIMES.  Change each of them, so that their generations differ. */
+static void attach_regions(int n, int times, unsigned int flags)
 {
 	char *at;
-	int i, fd;
+	int i, j, fd;
 
 	for (i = 0; i < n; i++) {
 		fd = region(GIB);
-		at = mshare_attach(fd, NULL, flags);
+		for (j = 0, at = NULL; j < times && at != MAP_FAILED; j++)
+			at = mshare_attach(fd, NULL, flags);
 		if (at == MAP_FAILED || map_anon(fd, 0, PAGE, RW))
 			err(1, "a region");
 		*at = 1;
@@ -258,7 +259,7 @@ static void several_regions(int n)
 	long long fulls;
 
 	pin(0);
-	attach_regions(n - 1, 0);
+	attach_regions(n - 1, 1, 0);
 	set_up(MSHARE);
 	settle();
 	found("unmap-beside", "mshare", n, unmap_pages(MSHARE), 0);
@@ -325,22 +326,26 @@ static void faults_of(enum way way, const char *name, const char *what, bool pre
 #define BATCHES	101
 #define FEW_BATCHES	11
 
+/* How often one region is attached. */
+#define AGAIN	16
+
 /* Up to what a process may have. */
 static const int region_counts[] = { 1, 16, 50, 100, 200 };
 
-/* How many a process attaches. */
-static int regions;
+/* How many a process attaches, and how many times each. */
+static int regions, times;
 
 static void attach_own(void)
 {
-	attach_regions(regions, 0);
+	attach_regions(regions, times, 0);
 }
 
 /*
+ * With N attachments: of as many regions, or of one that is attached so many times AGAIN.
  * Runs in a process of its own, whose attachments end with it.  The other process
  * inherits them, unless FLAGS say otherwise, and does PREPARE.
  */
-static void switches(const char *name, int n, int batches, unsigned int flags,
+static void switches(const char *name, int n, int again, int batches, unsigned int flags,
 		     void (*prepare)(void))
 {
 	uint64_t cost[BATCHES];
@@ -356,8 +361,9 @@ static void switches(const char *name, int n, int batches, unsigned int flags,
 		return;
 	}
 	pin(0);
-	regions = n;
-	attach_regions(n, flags);
+	regions = again > 1 ? 1 : n;
+	times = again;
+	attach_regions(regions, times, flags);
 	if (!ping_pong(cost, batches, TRIPS, prepare))
 		err(1, "a byte through a pipe");
 	found("switches", name, n, median(cost, batches), 0);
@@ -423,13 +429,18 @@ static void all_switches(void)
 	bool mshare = mshare_create(NULL, MSHARE_QUERY_ABI) >= 0;
 	int i;
 
-	switches("others", 0, BATCHES, 0, NULL);
+	switches("others", 0, 1, BATCHES, 0, NULL);
 	for (i = 0; mshare && i < (int)(sizeof(region_counts) / sizeof(*region_counts)); i++) {
 		int n = region_counts[i], batches = n > 16 ? FEW_BATCHES : BATCHES;
 
-		switches("same", n, batches, 0, NULL);
-		switches("own", n, batches, MSHARE_ATTACH_DONTFORK, attach_own);
-		switches("one", n, batches, MSHARE_ATTACH_DONTFORK, NULL);
+		switches("same", n, 1, batches, 0, NULL);
+		switches("own", n, 1, batches, MSHARE_ATTACH_DONTFORK, attach_own);
+		switches("one", n, 1, batches, MSHARE_ATTACH_DONTFORK, NULL);
+	}
+	if (mshare) {
+		switches("same-again", AGAIN, AGAIN, BATCHES, 0, NULL);
+		switches("own-again", AGAIN, AGAIN, BATCHES, MSHARE_ATTACH_DONTFORK, attach_own);
+		switches("one-again", AGAIN, AGAIN, BATCHES, MSHARE_ATTACH_DONTFORK, NULL);
 	}
 }
 
@@ -439,8 +450,8 @@ static void all_switches(void)
  * Bounds.  Two runs of one kernel differ by some instructions.  Another compiler moves
  * each figure by a few per cent, on both sides of a comparison.
  */
-#define MINOR_FAULT	1.07	/* times mmap */
-#define FIRST_TOUCH	1.035	/* times mmap */
+#define MINOR_FAULT	1.06	/* times mmap */
+#define FIRST_TOUCH	1.03	/* times mmap */
 #define BESIDE		1.02	/* times mmap, for mmap in a process with a region */
 #define UNMAP		1.13	/* times threads, with one of each */
 #define FLAT		1.05	/* the largest figure of all N, times the smallest */
@@ -448,6 +459,8 @@ static void all_switches(void)
 #define SAME		1.02	/* times two processes without a region */
 #define OWN		1.045
 #define ONE		1.03
+#define OWN_AGAIN	1.05	/* the same, with 16 attachments of each */
+#define ONE_AGAIN	1.05
 #define LINEAR		4.5	/* 200 regions, times 50, for 4 times as many */
 
 static const char *const checks[] = {
@@ -456,6 +469,8 @@ static const char *const checks[] = {
 	"unmap_is_the_same_for_every_N", "unmap_with_other_regions",
 	"unmap_with_other_regions_flushes_a_range", "switch_between_guests_of_a_region",
 	"switch_between_guests_of_two", "switch_between_a_guest_and_another",
+	"switch_with_16_attachments_of_a_region", "switch_with_16_attachments_of_two",
+	"switch_with_16_attachments_and_another",
 	"switch_with_many_regions_is_linear", "switch_with_many_of_its_own_is_linear",
 };
 
@@ -553,6 +568,9 @@ static void check_all(void)
 	check_ratio("guests", figure("switches", "same", 1), "others", n, SAME);
 	check_ratio("guests", figure("switches", "own", 1), "others", n, OWN);
 	check_ratio("a guest", figure("switches", "one", 1), "others", n, ONE);
+	check_ratio("guests", figure("switches", "same-again", AGAIN), "others", n, SAME);
+	check_ratio("guests", figure("switches", "own-again", AGAIN), "others", n, OWN_AGAIN);
+	check_ratio("a guest", figure("switches", "one-again", AGAIN), "others", n, ONE_AGAIN);
 	check_linear("same");
 	check_linear("own");
 }

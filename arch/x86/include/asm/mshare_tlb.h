@@ -212,12 +212,13 @@ static inline void mshare_set_fill(struct mshare_set *set, const struct mshare_s
 /**
  * struct mshare_leaving - The comparison of two sets.
  * @at: The first attachment of the one set that is still to be compared.
- * @end: The end of that set.
+ * @left: The number of hosts from there on.
  * @to: The first attachment of the other set that may be of the same host.
  * @to_end: The end of the other set.
  */
 struct mshare_leaving {
-	const struct mshare_attachment *at, *end;
+	const struct mshare_attachment *at;
+	unsigned int left;
 	const struct mshare_attachment *to, *to_end;
 };
 
@@ -232,11 +233,12 @@ struct mshare_leaving {
  */
 static inline struct mm_struct *mshare_next_left(struct mshare_leaving *l)
 {
-	while (l->at < l->end) {
+	while (l->left) {
 		const struct mshare_attachment *at = l->at++;
 
 		if (!at->first)
 			continue;
+		l->left--;
 		while (l->to < l->to_end && l->to->host < at->host)
 			l->to++;
 		if (l->to == l->to_end || l->to->host != at->host)
@@ -250,7 +252,7 @@ static inline struct mshare_leaving mshare_leave(const struct mshare_set *from,
 						 const struct mshare_set *to)
 {
 	return (struct mshare_leaving) {
-		.at = from ? from->at : NULL, .end = from ? from->at + from->nr : NULL,
+		.at = from ? from->at : NULL, .left = from ? from->hosts : 0,
 		.to = to ? to->at : NULL, .to_end = to ? to->at + to->nr : NULL,
 	};
 }

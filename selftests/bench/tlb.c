@@ -341,11 +341,11 @@ static void attach_own(void)
 }
 
 /*
- * With N attachments: of as many regions, or of one that is attached so many times AGAIN.
+ * With NR regions, each of which is attached so many times AGAIN.
  * Runs in a process of its own, whose attachments end with it.  The other process
  * inherits them, unless FLAGS say otherwise, and does PREPARE.
  */
-static void switches(const char *name, int n, int again, int batches, unsigned int flags,
+static void switches(const char *name, int nr, int again, int batches, unsigned int flags,
 		     void (*prepare)(void))
 {
 	uint64_t cost[BATCHES];
@@ -361,12 +361,12 @@ static void switches(const char *name, int n, int again, int batches, unsigned i
 		return;
 	}
 	pin(0);
-	regions = again > 1 ? 1 : n;
+	regions = nr;
 	times = again;
 	attach_regions(regions, times, flags);
 	if (!ping_pong(cost, batches, TRIPS, prepare))
 		err(1, "a byte through a pipe");
-	found("switches", name, n, median(cost, batches), 0);
+	found("switches", name, nr * again, median(cost, batches), 0);
 	exit(0);
 }
 
@@ -438,9 +438,9 @@ static void all_switches(void)
 		switches("one", n, 1, batches, MSHARE_ATTACH_DONTFORK, NULL);
 	}
 	if (mshare) {
-		switches("same-again", AGAIN, AGAIN, BATCHES, 0, NULL);
-		switches("own-again", AGAIN, AGAIN, BATCHES, MSHARE_ATTACH_DONTFORK, attach_own);
-		switches("one-again", AGAIN, AGAIN, BATCHES, MSHARE_ATTACH_DONTFORK, NULL);
+		switches("same-again", 1, AGAIN, BATCHES, 0, NULL);
+		switches("own-again", 1, AGAIN, BATCHES, MSHARE_ATTACH_DONTFORK, attach_own);
+		switches("one-again", 1, AGAIN, BATCHES, MSHARE_ATTACH_DONTFORK, NULL);
 	}
 }
 

@@ -472,16 +472,16 @@ static bool mapping_is_spared(struct __test_metadata *_metadata, FIXTURE_DATA(re
 		CHILD_CHECK(pwrite(file, zeros, 2 * HALF, 0) == 2 * HALF);
 	});
 	if (member)
-		EXPECT_TRUE(write_text(cgroup_file(self->dir, "cgroup.procs"), "0"));
+		ASSERT_TRUE(write_text(cgroup_file(self->dir, "cgroup.procs"), "0"));
 	plain = mmap(NULL, 2 * HALF, RW, MAP_SHARED, file, 0);
-	EXPECT_NE(MAP_FAILED, plain);
+	ASSERT_NE(MAP_FAILED, plain);
 	faults_of(-1, plain, 2 * HALF);
-	EXPECT_OK(madvise(plain, 2 * HALF, MADV_COLD));
+	ASSERT_OK(madvise(plain, 2 * HALF, MADV_COLD));
 	use_and_reclaim(_metadata, self, -1, plain, &used, &unused);
-	EXPECT_OK(munmap(plain, 2 * HALF));
-	EXPECT_OK(close(file));
+	ASSERT_OK(munmap(plain, 2 * HALF));
+	ASSERT_OK(close(file));
 	if (member)
-		EXPECT_TRUE(write_text("/sys/fs/cgroup/cgroup.procs", "0"));
+		ASSERT_TRUE(write_text("/sys/fs/cgroup/cgroup.procs", "0"));
 	return unused > 8 * used;
 }
 

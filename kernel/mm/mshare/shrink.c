@@ -23,7 +23,7 @@
 #include "vma.h"
 
 /* Looks at each table that reclaim asks for: one is far cheaper than to evict a page. */
-#define MSHARE_SHRINK_LOOKS	4UL
+#define MSHARE_SHRINK_LOOKS	8UL
 
 /* Objects that are asked for at once: in the beginning, and if there are at least so many. */
 #define MSHARE_SHRINK_OBJECTS	8UL

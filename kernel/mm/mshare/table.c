@@ -270,8 +270,11 @@ int mshare_free_tables(struct mshare_region *region, unsigned long start, unsign
 /* And for so much of a region, as there may be many PMD entries without a table. */
 #define MSHARE_SHRINK_RANGE	SZ_1T
 
-/* One of so many turns takes tables that are not in use, too. */
-#define MSHARE_SHRINK_TURNS	4
+/*
+ * One of so many turns takes tables that are not in use, too.  What is emptied and still
+ * needed comes back in part, so turns that follow each other soon make more tables.
+ */
+#define MSHARE_SHRINK_TURNS	16
 
 /* As mmap_write_lock(), which nobody else wants to try. */
 static bool mshare_mmap_write_trylock(struct mm_struct *mm)
@@ -311,8 +314,9 @@ static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *fr
  * @nr: How many bytes of tables to look at, in addition to those that are still due.
  * @tables: The tables are added here, for mshare_put_tables().
  *
- * Does nothing until a batch is due.  It goes through the region in turns: three times it
- * takes the tables that are empty, once also those that were not used in these four turns.
+ * Does nothing until a batch is due.  It goes through the region in turns: all take the
+ * tables that are empty, and one of sixteen also those that were not used since the last
+ * such turn.
  *
  * A turn is no time: with much to reclaim there are several in a call of the shrinker.
  *

@@ -251,6 +251,7 @@ static void holders_die(struct __test_metadata *_metadata, const char *dir)
 	pid_t holder[HOLDERS], bystander[BYSTANDERS];
 	int fd = *dir ? cgroup_region(dir, 4 * GIB) : region(4 * GIB);
 	long long kills = file_key("/proc/vmstat", "oom_kill"), regions, first;
+	long long scanned = file_key("/proc/vmstat", "slabs_scanned");
 	/* In kB, before the holders fill it. */
 	long long shmem = meminfo("Shmem:");
 	int i;
@@ -281,6 +282,8 @@ static void holders_die(struct __test_metadata *_metadata, const char *dir)
 		/* Of the cgroup as well, which has the bystanders' own. */
 		EXPECT_TRUE(BECOMES(read_number(cgroup_file(dir, "memory.current")) <=
 				    (long long)(BYSTANDERS * OWN + 16 * MIB)));
+		/* Nor has the shrinker looked for tables all the time: that were some million. */
+		EXPECT_GE(scanned + 1000000, file_key("/proc/vmstat", "slabs_scanned"));
 	}
 	EXPECT_EQ(kills + HOLDERS, file_key("/proc/vmstat", "oom_kill"));
 	for (i = 0; i < BYSTANDERS; i++) {

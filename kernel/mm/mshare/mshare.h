@@ -99,6 +99,13 @@ struct mshare_region {
 	unsigned long shrink_next;
 	/** @shrink_turn: How often it has come to the end. */
 	unsigned int shrink_turn;
+	/**
+	 * @shrink_vain: How many turns in a row have taken nothing, the last of which ended at
+	 * @shrink_ended.  Both are written under the same lock, and read without.
+	 */
+	unsigned int shrink_vain;
+	/** @shrink_ended: In jiffies. */
+	unsigned long shrink_ended;
 	/** @shrink_due: How many bytes of tables it is to look at. */
 	atomic_long_t shrink_due;
 	/** @payer: In the list of regions that the same cgroup pays for; its own lock. */
@@ -197,6 +204,7 @@ int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, in
 extern atomic_long_t mshare_tables_dropped;
 extern atomic_long_t mshare_tables_reclaimed;
 int mshare_free_tables(struct mshare_region *region, unsigned long start, unsigned long end);
+bool mshare_shrink_in_vain(const struct mshare_region *region);
 unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long nr,
 				   struct list_head *tables);
 void mshare_put_tables(struct list_head *tables, bool wait);

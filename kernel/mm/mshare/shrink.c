@@ -85,6 +85,11 @@ static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink
 	mshare_lru_walk_one(&mshare_payers, sc->memcg, mshare_take_first, &region, &one);
 	if (!region)
 		return SHRINK_STOP;
+	/* With several of them, the others have come about as far. */
+	if (mshare_shrink_in_vain(region)) {
+		mmdrop(region->mm);
+		return SHRINK_STOP;
+	}
 	bytes = mm_pgtables_bytes(region->mm) * MSHARE_SHRINK_LOOKS * max(regions, 1UL);
 	freed = mshare_shrink_tables(region, mult_frac(bytes, min(sc->nr_to_scan, total), total),
 				     &tables);

@@ -23,6 +23,7 @@
  * Documentation/mm/mshare.rst lists everyone else.
  */
 #include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/mm.h>
 #include <linux/mm_inline.h>
 #include <linux/pagewalk.h>
@@ -276,6 +277,9 @@ int mshare_free_tables(struct mshare_region *region, unsigned long start, unsign
  */
 #define MSHARE_SHRINK_TURNS	16
 
+/* In ms, for how long nobody looks again when two such turns have taken nothing. */
+#define MSHARE_SHRINK_PAUSE	20
+
 /* As mmap_write_lock(), which nobody else wants to try. */
 static bool mshare_mmap_write_trylock(struct mm_struct *mm)
 {
@@ -303,9 +307,31 @@ static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *fr
 		more = true;
 	}
 	region->shrink_next = more ? freeing->next : 0;
-	if (!more)
+	if (freeing->freed)
+		WRITE_ONCE(region->shrink_vain, 0);
+	if (!more) {
 		region->shrink_turn++;
+		WRITE_ONCE(region->shrink_vain, region->shrink_vain + 1);
+		WRITE_ONCE(region->shrink_ended, jiffies);
+	}
 	mshare_count_tables(region, start, end, freeing->freed, true);
+}
+
+/**
+ * mshare_shrink_in_vain - Is it too early to look at the tables of a region again?
+ * @region: The region; the caller has a reference to the mm.
+ *
+ * Before memory counts as used up, reclaim asks for all objects many times, by some thousand
+ * calls each time.
+ *
+ * Return: Whether enough turns for any table that can be taken have taken none, and the
+ * last of them has just ended.
+ */
+bool mshare_shrink_in_vain(const struct mshare_region *region)
+{
+	return READ_ONCE(region->shrink_vain) >= 2 * MSHARE_SHRINK_TURNS &&
+	       time_before(jiffies, READ_ONCE(region->shrink_ended) +
+				    msecs_to_jiffies(MSHARE_SHRINK_PAUSE));
 }
 
 /**

@@ -3,8 +3,8 @@
  * Common to the programs of the benchmark: memory that is shared in one of several
  * ways, and a crowd of processes or threads that have it.
  *
- * Each line of their output is ROW, WHAT, WAY, BYTES, N, VALUE and UNIT, between
- * tabs.  Under QEMU's -icount shift=0, with one processor, the TSC counts
+ * Each line of their output is ROW, WHAT, WAY, BYTES, N, VALUE and UNIT, separated
+ * by tabs.  Under QEMU's -icount shift=0, with one processor, the TSC counts
  * instructions.
  */
 #ifndef BENCH_H
@@ -71,15 +71,15 @@ struct answer {
 	long faults;		/* of the job */
 };
 
-/* COMMAND is one of the program's own, but not 'e', 'l' and 'q'. */
+/* COMMAND is one of the program's own, but not 'e', 'l' or 'q'. */
 typedef uint64_t (*job_fn)(char command, char *at, uint64_t bytes);
 
 struct crowd {
 	const struct memory *memory;
 	job_fn job;
 	/*
-	 * NULL, or the program that each member executes to be no relative of the
-	 * others.  It calls crowd_member().
+	 * NULL, or the program that each member executes so that it is unrelated to
+	 * the others.  It calls crowd_member().
 	 */
 	char *const *program;
 	int count;

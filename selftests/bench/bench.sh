@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # Measures mshare beside mmap(2), huge pages, threads and io_uring, in guests,
 # and writes build/bench/report.md, report.json, results.tsv and row*.svg.
-#	bench.sh [ROW...]	only these rows (1 to 8), then without the report's rest
+#	bench.sh [ROW...]	only these rows (1 to 8), without the rest of the report
 # QUICK=1 in the environment: smaller, a few minutes.  Exit status 1 if a guest
-# failed, those who do not use mshare pay too much, programs that open the same file do
-# not share enough, processes need more than threads, or counts and instructions are not those of the last run of the same
-# programs on the same kernels.
+# failed, programs that do not use mshare pay too much, programs that open the same file
+# do not share enough, processes need more than threads, or counts and instructions
+# differ from those of the last run of the same programs on the same kernels.
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
@@ -57,8 +57,8 @@ guest() {
 
 # shellcheck source=SCRIPTDIR/options.sh disable=SC1091
 . selftests/bench/options.sh
-# An ext4 file system, which the programs copy to a disk of the guest's memory:
-# nobody waits for the host.  Always the same one.
+# An ext4 file system, which the programs copy to a disk in the guest's memory, so
+# that nothing waits for the host.  It is always the same.
 image=$out/disk.img
 disk=(--file "$image" --append 'null_blk.memory_backed=1 null_blk.queue_mode=0 null_blk.gb=1')
 rm -f $image
@@ -67,7 +67,7 @@ truncate -s 320M $image &&
 		-E hash_seed=6d736861-7265-4000-8000-000000000001 $image || exit
 
 start=$SECONDS
-# Two at a time, if there are processors: their clocks do not mind.
+# Two at a time, if there are processors: this does not disturb their clocks.
 lane1() {
 	guest 1 tables --smp 2 --mem $memory -- "${tables[@]}" &&
 	guest 3 lives "${counting[@]}" "$icount" -- "${lives[@]}" &&
@@ -91,7 +91,7 @@ wait $one
 status=$?
 wait $two || status=1
 [ $status -eq 0 ] || exit 1
-# Times, by itself.
+# Times, with no other guest running.
 guest 6 scan-time --smp 4 --mem 2048 "${disk[@]}" -- --time "${times[@]}" $image || exit
 
 names=()

@@ -13,7 +13,7 @@
 #define TIMES	101
 #define BYTES	(4 * MIB)
 #define PAGES	(BYTES / PAGE)
-#define TRIPS	500	/* some milliseconds, so that work of the scheduler at each tick is included */
+#define TRIPS	500	/* some milliseconds, to include the scheduler's work at each tick */
 
 static const char *kernel;
 static uint64_t cost[TIMES];

@@ -6,7 +6,7 @@
  *	demo FILE [PROCS [MIB [SHA256]]]
  *
  * The readers sum up the file and MIB (256) MiB of anonymous memory, one reader
- * after the other.  The first one fills the anonymous memory before.  The figure
+ * after the other.  Before that, the first one fills the anonymous memory.  The figure
  * for page tables is the growth of PageTables in /proc/meminfo from the moment when
  * all have mapped everything to the moment when all have read everything.  Page
  * faults are those of getrusage(2) around the reading.  One reader of each way
@@ -251,7 +251,7 @@ static struct result measure(enum way way, int count)
 		if (readers[i].pid < 0)
 			err(1, "fork");
 		if (!readers[i].pid) {
-			/* Each opens the file by itself, as unrelated programs do. */
+			/* Each attaches the region by itself, as unrelated programs do. */
 			if (way == MSHARE)
 				attach(region, file_offset, anon_offset);
 			reader(&readers[i]);
@@ -324,7 +324,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	if (mshare_create(NULL, MSHARE_QUERY_ABI) < 0)
-		err(1, errno == ENOSYS ? "this kernel has no mshare" : "mshare is not to be had");
+		err(1, errno == ENOSYS ? "this kernel has no mshare" : "mshare is not available");
 	file_name = argv[1];
 	file_fd = open(file_name, O_RDONLY | O_CLOEXEC);
 	if (file_fd < 0 || fstat(file_fd, &st))

@@ -1,11 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What mshare costs a machine that does not use it, with a configuration of Debian's:
+# The cost of mshare for a machine that does not use it, with a configuration of Debian's:
 # row 7 of make bench on Debian's own kernel of the same version, and on ours with and
-# without CONFIG_MSHARE; what the packages and the kernel in memory take, and how long the
-# boot log is.
+# without CONFIG_MSHARE; the size of the packages and of the kernel in memory, and the
+# length of the boot log.
 #	flavour.sh FLAVOUR	cloud or amd64; build/FLAVOUR and build/FLAVOUR-off are built
-# Writes build/bench/FLAVOUR.md.  Exit status 1 if an operation needs more than 0.5 % more.
+# Writes build/bench/FLAVOUR.md.  Exit status 1 if an operation costs over 0.5 % more.
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit

@@ -177,7 +177,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: lives SIZE\n");
 		return 2;
 	}
-	/* A child that ran before fork has returned would be counted as its cost. */
+	/* A child that ran before fork returned would count as part of its cost. */
 	if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &first))
 		err(1, "sched_setscheduler");
 	stamps_fd = memfd_create("stamps", 0);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Row 8: N programs that are no relatives open the same file, and each reads a word of
- * every page, or writes one.  Page tables, page faults and instructions, from open(2) on.
+ * Row 8: N unrelated programs open the same file, and each reads or writes a word of
+ * every page.  Page tables, page faults and instructions, from open(2) on.
  *
  *	openers PROCESSES SIZE...
  *
@@ -39,7 +39,7 @@ static const char *path_of(const char *name)
 	return path;
 }
 
-/* Reads it through 1 MiB, as io_uring does. */
+/* Reads it through a buffer of 1 MiB, as io_uring does. */
 static uint64_t read_file(int file, uint64_t bytes)
 {
 	uint64_t sum = 0, at;
@@ -155,7 +155,7 @@ static void make_file(const char *name, uint64_t bytes)
 	close(file);
 }
 
-/* Have all of so many STORED? */
+/* Have STORED writers stored into all pages? */
 static void check_file(uint64_t bytes, int stored)
 {
 	int file = open(path_of("file"), O_RDONLY);

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What shared buffers cost PostgreSQL, for numbers of connections that have all
-# read every page of them.  Runs in the guest, from the top of the repository.
+# The cost of shared buffers for PostgreSQL, for numbers of connections that have
+# each read every page of them.  Runs in the guest, from the top of the repository.
 #	postgres-guest.sh MIB SECONDS CONNECTIONS...
 # Prints lines of WAY, BUFFERS, CONNECTIONS, FIGURE, VALUE: WAY is mmap or mshare,
 # BUFFERS large or small.
@@ -23,8 +23,8 @@ meminfo() {
 }
 faults() { awk '$1 == "pgfault" { print $2 }' /proc/vmstat; }
 
-# Eight tables that fill nearly all of the buffers with a row in each page: those
-# of less than a quarter of it are not read through a ring of a few pages.
+# Eight tables that fill nearly all of the buffers, with a row in each page.  Tables
+# of less than a quarter of the buffers are not read through a ring of a few pages.
 load() {
 	local i rows=$((mib * 128 / 9))
 	for i in 1 2 3 4 5 6 7 8; do
@@ -36,8 +36,8 @@ load() {
 	chmod 644 /tmp/load.sql
 	pg "$bin/psql" -X -q -f /tmp/load.sql || die "cannot load"
 	pg "$bin/pgbench" -i -q -s 1 2>/dev/null || die "cannot load for pgbench"
-	# One after another, since few buffers are not enough for all; and then each
-	# waits until all have been looked at.
+	# The connections read one after another, since the small buffers are not enough
+	# for all.  Then each waits until all have been looked at.
 	{
 		echo 'SELECT pg_advisory_lock(2);'
 		for i in 1 2 3 4 5 6 7 8; do echo "SELECT count(id) FROM wide$i;"; done
@@ -87,7 +87,7 @@ connections() {
 	while waiting=$(sql "SELECT count(*) FROM pg_locks
 			WHERE locktype = 'advisory' AND objid = 1 AND NOT granted"); do
 		[ "$waiting" != "$n" ] || break
-		# It goes on without a client that got an error.
+		# pgbench goes on without a client that got an error.
 		if grep -q aborted /tmp/pgbench.log || ! kill -0 $client 2>/dev/null; then
 			die "pgbench: $(cat /tmp/pgbench.log)"
 		fi
@@ -98,7 +98,7 @@ connections() {
 	count=$(pagetables) || exit
 	emit pagetables "$count"
 	first=$(sql "SELECT min(pid) FROM pg_stat_activity WHERE application_name = 'pgbench'")
-	# Of shared memory that this connection has in its page tables, or the region has.
+	# Shared memory in the page tables of this connection, or of the region.
 	if [ "$("$mshare" ls -n | wc -l)" = 1 ]; then
 		emit touched "$("$mshare" ls -bnro RESIDENT)"
 		emit region-pagetables "$("$mshare" ls -bnro PGTABLES)"
@@ -119,17 +119,17 @@ transactions() {
 pg_init || die "initdb failed"
 pg_start || die "the server does not start: $(cat $pg/log)"
 load
-# It would start and end processes at times of its own.
+# Autovacuum would start and end processes at times of its own.
 echo 'autovacuum = off' >>$pg/data/postgresql.conf
 pg_stop || die "the server does not stop"
 for size in large small; do
 	[ $size = large ] || echo 'shared_buffers = 128kB' >>$pg/data/postgresql.conf
 	for way in mmap mshare; do
 		for n in "$@"; do
-			# What is there beside the buffers is a region of its own size, too.
+			# Shared memory beside the buffers is a region of its own size, too.
 			run=()
 			[ $way = mmap ] || run=("$mshare" run --min 1M --)
-			# A server of its own for each: what the last one touched is gone.
+			# A new server for each: pages that the last one touched are gone.
 			pg_start "${run[@]}" || die "the server does not start: $(cat $pg/log)"
 			connections
 			[ $size = small ] || transactions

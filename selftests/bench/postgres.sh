@@ -23,7 +23,7 @@ awk -F '\t' -v mib=$mib '
 function of(way, n, what) { return v[way, "large", n, what] }
 # Page tables that are there for shared buffers.
 function tables(way, n) { return of(way, n, "pagetables") - v[way, "small", n, "pagetables"] }
-# Nothing is compared that was not measured, or where a connection has not read all.
+# Figures are compared only if they were measured and each connection has read everything.
 function complete(way, n) {
 	if (of(way, n, "touched") >= 0.85 * mib * 1048576) return 1
 	printf "postgres.sh: %s, %d connections: only %d bytes of shared memory were accessed\n",

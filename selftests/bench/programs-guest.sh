@@ -2,17 +2,17 @@
 # SPDX-License-Identifier: GPL-2.0
 # Programs of Debian without and with mshare run: prints two lines for each,
 #	PROGRAM VERSION WORKERS WAY OPTIONS PROCESSES AREAS SERVED SHARED TABLES FAULTS WHY
-# by tabs.  WAY is mmap or mshare.  AREAS are shared mappings of 16 MiB and more, and
-# SERVED regions, of the process that has most; SHARED are bytes of page tables
-# for shared mappings, those of regions among them, TABLES all of the processes, and
-# FAULTS those of the cgroup that the program has for itself.  Runs in the guest, from
-# the top of the repository, and there in a system made by selftests/lib/programs-get.
+# separated by tabs.  WAY is mmap or mshare.  AREAS are shared mappings of 16 MiB and more,
+# and SERVED regions, of the process that has most.  SHARED are bytes of page tables for
+# shared mappings, including those of regions, and TABLES bytes of all page tables of the
+# processes.  FAULTS are those of the cgroup that the program has for itself.  Runs in the
+# guest, from the top of the repository, in a system made by selftests/lib/programs-get.
 #	programs-guest.sh PROGRAM[=WORKERS]...
 set -u
 export LC_ALL=C
 root=build/programs/root
 
-# ---- outside: the system gets what is of the guest, and runs this script.
+# ---- outside: gives the system the file systems of the guest, and runs this script in it.
 if [ "${1:-}" != --inside ]; then
 	[ -d $root ] || { echo "$0: there are no programs: run selftests/lib/programs-get" >&2; exit 2; }
 	# shellcheck source=SCRIPTDIR/../lib/command.sh disable=SC1091
@@ -33,7 +33,7 @@ mshare=/run/build/libmshare/mshare
 # shellcheck source=SCRIPTDIR/../lib/tap.sh disable=SC1091
 . selftests/lib/tap.sh
 
-# together NUMBER COMMAND...: so many at the same time.
+# together NUMBER COMMAND...: NUMBER of them at the same time.
 together() {
 	local n=$1 i pids=()
 	shift
@@ -60,9 +60,9 @@ web() (
 )
 
 declare -A package options workers
-# program NAME PACKAGE WORKERS [OPTION...]: one that functions follow for.  NAME_prepare
-# is not counted; NAME_start begins with "${run[@]}"; NAME_up tells when it can be used,
-# which is when its workers have used the memory, unless NAME_load has $n of them do so.
+# program NAME PACKAGE WORKERS [OPTION...]: a program, whose functions follow.  NAME_prepare
+# is not counted; NAME_start begins with "${run[@]}"; NAME_up tells when it can be used: when
+# its workers have used the memory, unless NAME_load makes $n of them do so.
 program() {
 	package[$1]=$2 workers[$1]=$3 options[$1]="${*:4}"
 	eval "$1_prepare() { :; }; $1_up() { saw \"\$n\"; }; $1_load() { :; }"
@@ -122,7 +122,7 @@ end() {
 # measure PROGRAM WORKERS
 measure() {
 	local name=$1 n=$2 way run ok start=$SECONDS version
-	# Once for the files that it reads.
+	# A first run, for the files that it reads.
 	run=(setarch -R)
 	begin "$name"
 	end
@@ -147,7 +147,7 @@ measure() {
 	echo "# $name: $((SECONDS - start)) s"
 }
 
-# So that the kernel does not begin and end anew to look at cpusets and the like.
+# So that the kernel does not start and stop looking at cpusets and the like each time.
 mkdir /sys/fs/cgroup/programs
 for arg; do
 	name=${arg%=*}

@@ -4,7 +4,7 @@
 # shellcheck disable=SC2154,SC2317 # its variables, and functions that it calls by name
 dir=/run/programs
 
-# folder NAME USER: an empty one in /run that is the user's.
+# folder NAME USER: an empty folder in /run that belongs to the user.
 folder() { rm -rf "/run/${1:?}" && mkdir "/run/$1" && chown "$2" "/run/$1"; }
 
 program php php8.2-fpm 20 --anywhere
@@ -96,7 +96,7 @@ postgresql_load() {
 	becomes saw "$n"
 }
 
-# Each of the workers puts requests into a table, as large as they are.
+# Each of the workers puts whole requests, which are large, into a table.
 program kamailio kamailio 20
 kamailio_prepare() {
 	cat >$dir/kamailio.cfg <<-END
@@ -149,7 +149,7 @@ uwsgi_start() {
 uwsgi_up() { listens 8083; }
 uwsgi_load() { together "$n" web 8083 / && saw "$n"; }
 
-# A limit of requests for each of some keys, which are as long as may be.
+# A limit of requests for each of some keys, which are as long as allowed.
 program nginx nginx-light 20
 nginx_prepare() {
 	cat >$dir/nginx.conf <<-END
@@ -190,8 +190,8 @@ haproxy_prepare() {
 haproxy_start() { "${run[@]}" haproxy -W -f $dir/haproxy.cfg & }
 haproxy_up() { listens 8084; }
 
-# One that is asked (1), not one that connects, here to itself, more often the longer it
-# runs.  The database is made when it is started for the first time.
+# A proxy that is asked (1).  One that connects would do so here to itself, more often the
+# longer it runs.  The database is made when it is started for the first time.
 program zabbix zabbix-proxy-sqlite3 20
 zabbix_prepare() {
 	cat >$dir/zabbix.conf <<-END
@@ -242,7 +242,7 @@ pgpool_start() {
 }
 pgpool_up() { listens 5433; }
 
-# Objects of 300 kB, asked for through workers that take the connections as they can.
+# Objects of 300 kB, requested through workers that take the connections as they can.
 program squid squid 4 --files
 squid_prepare() {
 	local i
@@ -324,7 +324,7 @@ python_mmap_prepare() {
 }
 python_mmap_start() { "${run[@]}" python3 $dir/family.py "$n" $dir/seen & }
 
-# An array of multiprocessing is a file.
+# A multiprocessing array is a file.
 program python_array libpython3-stdlib 20 --files
 python_array_prepare() {
 	cat >$dir/array.py <<-'END'
@@ -437,7 +437,7 @@ sqlite_start() {
 	done
 }
 
-# ---- whose memory is private, or that of one process
+# ---- programs whose memory is private, or belongs to one process
 
 program mariadb mariadb-server 1
 mariadb_prepare() {

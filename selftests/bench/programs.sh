@@ -1,17 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# Programs of Debian that share memory, and some that do not, without and with mshare
-# run, in guests: leaves the figures in build/bench/programs.tsv, and prints the rows of
+# Runs programs of Debian that share memory, and some that do not, in guests, without and
+# with mshare run.  Leaves the figures in build/bench/programs.tsv, and prints the rows of
 # the table of mshare-run(1).  It takes some 20 minutes.
 #	programs.sh [PROGRAM[=WORKERS]...]	only these
-# Exit status 1 if a program did not do what it was to do, or if the shared memory of 20
-# workers of PHP has more than 1.2 times the page tables of that of one.
+# Exit status 1 if a program did not do its work, or if the shared memory of 20 workers of
+# PHP has more than 1.2 times the page tables of that of one.
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
 out=build/bench
 mkdir -p $out
-# The shared memory of PHP with one worker, too.
+# PHP also with one worker, for its shared memory.
 [ $# != 0 ] || mapfile -t < <(echo php=1 && sed -n 's/^program \([a-z_]*\) .*/\1/p' selftests/bench/programs-list.sh)
 [ $# != 0 ] || set -- "${MAPFILE[@]}"
 
@@ -30,14 +30,14 @@ while [ $# -gt 0 ]; do
 done
 mv $out/programs.new $out/programs.tsv
 
-# KiB of page tables for shared memory and of all, and thousands of faults.
+# KiB of page tables, for shared memory and of all kinds, and thousands of faults.
 awk -F '\t' '
 function kib(n) { return sprintf("%.0f", n / 1024) }
 function thousands(n) { return sprintf("%.1f", n / 1000) }
 /^#.*failed/ { print >"/dev/stderr"; bad = 1 }
 /^#/ || NF != 12 { next }
 $4 == "mmap" { before = $1 " " $3; shared = $9; all = $10; faults = $11; areas = $7; next }
-before != $1 " " $3 { print "programs.sh: " $1 " was not run without" >"/dev/stderr"; bad = 1; next }
+before != $1 " " $3 { print "programs.sh: " $1 " was not run without mshare" >"/dev/stderr"; bad = 1; next }
 {
 	if ($1 == "php") tables[$3] = $9
 	if ($1 == "php" && $3 == 1) next

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Row 4: instructions to make memory read-only for N processes that all have it
- * in their page tables.  That takes one mshare_protect(2); for threads, one
- * mprotect(2); else a message to each process, its mprotect(2) and its answer.
+ * in their page tables.  That takes one mshare_protect(2) or, for threads, one
+ * mprotect(2).  Otherwise it takes a message to each process, its mprotect(2) and
+ * its answer.
  *
  *	protect PROCESSES SIZE...
  *

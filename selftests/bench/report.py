@@ -3,7 +3,7 @@
 """Makes report.md, report.json and the plots of a run of the benchmark.
 
     report.py DIR              of the lines in DIR/results.tsv, see bench.h; exit status 1
-                               if those who do not use mshare pay more than 0.5 %,
+                               if programs that do not use mshare pay more than 0.5 %,
                                programs that open the same file do not share enough, or
                                processes need more than threads do
     report.py --compare A B    do counts and instructions agree within 1 %?
@@ -20,28 +20,28 @@ WAYS = ["mshare", "mmap", "hugetlb", "mshare-huge", "threads", "io_uring", "read
 COLOURS = {"mshare": "#c1121f", "mmap": "#1d3557", "hugetlb": "#6a994e", "mshare-huge": "#e56b6f",
            "threads": "#999999",
            "io_uring": "#e09f3e", "read": "#8d6e63", "private": "#7b2cbf", "off": "#1d3557", "on": "#c1121f"}
-# More than this is a loss; what two runs may differ by.  Times differ more.
+# More than this is a loss, and two runs may differ by this much.  Times differ more.
 TOLERANCE = 0.01
 SMALL = 0.05
 SAME_PAGES = "hugetlb, with huge pages in the region"
-# What those who do not use it may pay.
+# Programs that do not use it may pay this much.
 LIMIT = 0.005
-# Programs that open the same file (row 8): page tables beside those of one of them.
+# Programs that open the same file (row 8): page tables relative to those of one of them.
 SHARED_TABLES = 1.02
-# Instructions beside those of threads, by row and the end of what is measured.  Few bytes
-# and processes say nothing.
+# Instructions relative to those of threads, by row and the end of what is measured.  Few
+# bytes and processes say nothing.
 LIKE_THREADS = {(2, "memory: reading"): 1.02, (8, "reading"): 1.05, (8, "writing"): 1.05}
 LIKE_THREADS_FROM = (1 << 30, 64)
 
 TITLES = {
     1: "Page tables of N processes that have read all of an object",
     2: "Page faults and instructions until N processes have read all of it",
-    3: "What a process with such memory does in its life",
+    3: "Steps in the life of a process with such memory",
     4: "Making memory read-only for N processes",
-    5: "Taking pages away that N processes have",
+    5: "Taking away pages that N processes have",
     6: "N processes scan a file",
-    7: "What those pay who do not use it",
-    8: "N programs that are no relatives open one file and use all of it",
+    7: "The cost for programs that do not use it",
+    8: "N unrelated programs open one file and use all of it",
 }
 PROGRAMS = {1: "tables", 2: "readers", 3: "lives", 4: "protect", 5: "rmap", 6: "scan", 7: "calls",
             8: "openers"}
@@ -49,20 +49,21 @@ NOTES = {
     1: "Bytes that PageTables in /proc/meminfo grows by.",
     2: "`memory`: the first reader makes the pages; `file`: it is in memory. io_uring reads it "
        "into 1 MiB of registered private buffers.",
-    3: "One process. Threads: what creates one stands for fork, and its end for exit. "
-       "`private` is memory that fork copies the page tables of.",
+    3: "One process. Threads: creating one stands for fork, and its end for exit. "
+       "`private` is memory whose page tables fork copies.",
     4: "One call for mshare and for threads; a message to each process, its mprotect(2) and its "
        "answer for the others. Huge pages: from 2 MiB on.",
     5: "Instructions a page. Two nodes for migrate, ext4 for reclaim.",
-    6: "A file on ext4; where it does not fit, memory.max is half of it, which page cache and "
-       "page tables fill: there is no figure of it. Instructions are the processor time of all "
-       "readers, a MiB read. io_uring reads with O_DIRECT what does not fit. `time` is that of mmap divided by the way's, alternating in one guest: above 1 is "
+    6: "A file on ext4. If it does not fit, memory.max is half its size; page cache and page "
+       "tables fill that, so memory has no figure. Instructions are the processor time of "
+       "all readers, per MiB read. io_uring reads a file that does not fit with O_DIRECT. "
+       "`time` is that of mmap divided by the way's, alternating in one guest: above 1 is "
        "faster.",
     7: "`unpatched` is the kernel as packaged, `off` ours without CONFIG_MSHARE, `on` with it.",
     8: "Each is a program of its own that opens a file on tmpfs, which is in memory, and reads or "
-       "writes a word of every page; with mshare it calls mshare_open(2). From open(2) on. "
-       "Threads: the first of them opens and maps it. hugetlb: a file on hugetlbfs. read and "
-       "io_uring read it into 1 MiB of private buffers.",
+       "writes a word of every page; with mshare it calls mshare_open(2). Counted from open(2) "
+       "on. Threads: the first of them opens and maps it. hugetlb: a file on hugetlbfs. read "
+       "and io_uring read it into 1 MiB of private buffers.",
 }
 
 Key = collections.namedtuple("Key", "row what bytes n unit")
@@ -129,7 +130,7 @@ def short(value):
 
 
 def figure(key, value):
-    """A figure as people read it; bytes where they are."""
+    """A figure as people read it, with a unit if it is in bytes."""
     if value is None:
         return ""
     if is_bytes(key):
@@ -167,7 +168,7 @@ def losses(table):
         if len({m[1].n for m in members}) > 1:
             where.append(f"N = {key.n}")
         always = "" if len(bad) == len(members) else f", in {len(bad)} of {len(members)} figures"
-        times = "where that needs none" if worst == float("inf") else f"{worst:.3g} times"
+        times = "where the other needs none" if worst == float("inf") else f"{worst:.3g} times"
         found.setdefault(way, []).append(
             (worst, f"{what} (row {row}, {unit}): {times}"
              f"{' at ' + ', '.join(where) if where else ''}{always}"))
@@ -190,7 +191,7 @@ def overheads(table):
 
 
 def unlike_threads(table):
-    """[text]: where processes need more than they should beside threads."""
+    """[text]: where processes need more than they should, compared with threads."""
     return [f"{key.what} (row {key.row}), {size_of(key.bytes)}, N = {key.n}: "
             f"{ways['mshare'] / ways['threads']:.3f} times those of threads"
             for key, ways in table.items() for (row, what), most in LIKE_THREADS.items()
@@ -271,8 +272,8 @@ def markdown(table, lost, over, apart, slow):
     where = [f"**Against {names.get(way, way)}**: " + "; ".join(lost[way]) + "."
              for way in WAYS + [SAME_PAGES] if way in lost]
     text = ["# What mshare costs and saves", "",
-            "Where mshare loses (needs more, at worst by as much; up to 1 %, of times 5 %, are "
-            "not counted). "
+            "Where mshare loses (needs more, at worst by the factor given; up to 1 %, or 5 % "
+            "of times, is not counted). "
             + (" ".join(where) if where else "Nowhere.")]
     if over:
         text.append(overhead_text(over))
@@ -327,9 +328,9 @@ def block(name, lines):
 def lines_plot(path, title, ylabel, series, in_bytes):
     """series: [(label, way, dash, [(n, value)])]"""
     body, plots = "", []
-    # What is drawn last is seen where two lines are one.
+    # Where two lines coincide, the one that is drawn last is seen.
     for i, (label, way, dash, points) in enumerate(series):
-        # Nothing has no logarithm.
+        # Zero has no logarithm.
         points = [(n, v) for n, v in points if v > 0]
         if not points:
             continue
@@ -368,7 +369,7 @@ def bars_plot(path, title, ylabel, groups, ways, log=True):
 
 
 def series_of(table, row, whats, unit):
-    """The curves over N at the largest size: one a way and WHAT."""
+    """The curves over N at the largest size, one for each way and WHAT."""
     keys = [k for k in table if k.row == row and k.what in whats and k.unit == unit]
     if not keys:
         return None, []

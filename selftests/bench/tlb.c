@@ -13,7 +13,7 @@
  *	tlb			checks all but the IPIs and prints TAP
  *
  * Under QEMU's -icount shift=0 the TSC counts instructions.  Each line of output
- * is WHAT, WAY, N and the figure, between tabs; instructions are medians.
+ * is WHAT, WAY, N and the figure, separated by tabs; instructions are medians.
  */
 #define _GNU_SOURCE
 #include "figure.h"
@@ -142,7 +142,7 @@ static void start(enum way way, void *(*job)(void *))
 			job(NULL);
 	}
 	if (!await_change(before))
-		errx(1, "what was started did not come up");
+		errx(1, "the process or thread did not come up");
 }
 
 static void set_up(enum way way)
@@ -230,12 +230,12 @@ static void unmaps(enum way way, bool ipis)
 	}
 }
 
-/* The regions of a process whose changes are flushed one by one. */
+/* Numbers of regions of a process whose changes are flushed one by one. */
 static const int followed[] = { 1, 2, 4, 8, 16 };
 
 #define FOLLOWED	(int)(sizeof(followed) / sizeof(*followed))
 
-/* Each of N regions so many TIMES.  Change each of them, so that their generations differ. */
+/* Attaches N regions, each TIMES times, and changes each, so that their generations differ. */
 static void attach_regions(int n, int times, unsigned int flags)
 {
 	char *at;
@@ -290,7 +290,7 @@ static uint64_t fault(volatile char *at)
 	return median(cost, FAULTS);
 }
 
-/* MEMORY is new; the pages of a file are there. */
+/* Faults on pages that are in the page cache, if PRESENT, and else on new ones. */
 static void faults_of(enum way way, const char *name, const char *what, bool present)
 {
 	uint64_t length = FAULTS * PAGE;
@@ -326,10 +326,10 @@ static void faults_of(enum way way, const char *name, const char *what, bool pre
 #define BATCHES	101
 #define FEW_BATCHES	11
 
-/* How often one region is attached. */
+/* How many times one region is attached. */
 #define AGAIN	16
 
-/* Up to what a process may have. */
+/* Up to the number that a process may have. */
 static const int region_counts[] = { 1, 16, 50, 100, 200 };
 
 /* How many a process attaches, and how many times each. */
@@ -341,9 +341,9 @@ static void attach_own(void)
 }
 
 /*
- * With NR regions, each of which is attached so many times AGAIN.
+ * With NR regions, each of which is attached AGAIN times.
  * Runs in a process of its own, whose attachments end with it.  The other process
- * inherits them, unless FLAGS say otherwise, and does PREPARE.
+ * inherits them, unless FLAGS say otherwise, and calls PREPARE.
  */
 static void switches(const char *name, int nr, int again, int batches, unsigned int flags,
 		     void (*prepare)(void))
@@ -370,7 +370,7 @@ static void switches(const char *name, int nr, int again, int batches, unsigned 
 	exit(0);
 }
 
-/* In a session of its own, that ends with all its processes: unmaps(), or several_regions(). */
+/* Runs unmaps() or several_regions() in a process group of its own, which ends with it. */
 static void apart(enum way way, bool ipis, int nr_regions)
 {
 	pid_t pid = fork();
@@ -474,7 +474,7 @@ static const char *const checks[] = {
 	"switch_with_many_regions_is_linear", "switch_with_many_of_its_own_is_linear",
 };
 
-/* The next of these. */
+/* The result of the next of these. */
 __attribute__((format(printf, 2, 3)))
 static void check(bool good, const char *format, ...)
 {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# What a change of shared page tables, a fault and a switch of processes cost,
+# The cost of a change of shared page tables, of a fault and of a switch of processes,
 # as counts and instructions, beside mmap(2), threads and the unpatched kernel.
 # Exit status 1 if a figure is not what it has to be.
 #	tlb.sh [KERNEL [UNPATCHED]]	bzImage files, their vmlinux beside them
@@ -51,7 +51,7 @@ status=0
 # must WHAT CONDITION: an awk expression of figures.
 must() {
 	local verdict=ok
-	# A figure that is missing leaves an expression that is none.
+	# A missing figure leaves an invalid expression.
 	if ! awk "BEGIN { exit !($2) }" 2>/dev/null; then
 		verdict='NOT OK'
 		status=1
@@ -65,8 +65,8 @@ flat() { figure "$1" "$2" mshare | awk '
 	{ if ($1 < least) least = $1; if ($1 > most) most = $1 }
 	END { print NR == 6 && most <= least * 1.05 }'; }
 
-echo "IPIs for one unmap of a page, that a busy process or thread on another CPU and"
-echo "N that sleep have too (counts, 4 CPUs)"
+echo "IPIs for one unmap of a page that is also mapped by a busy process or thread on"
+echo "another CPU and by N that sleep (counts, 4 CPUs)"
 table ipis
 # Never more than one: that is exact.  Less if the other CPU happens to do something else.
 for n in 1 4 16 64 256 1024; do
@@ -117,7 +117,7 @@ for way in same own; do
 		"$a > 0 && $b > $a && $c - $a <= 4.5 * ($b - $a)"
 done
 echo
-# What is in the function, not what runs: that is part of the round trip above.
+# The instructions in the function, not those that run: they are in the round trip above.
 for k in "$kernel" "$base"; do
 	vmlinux=$(dirname "$(realpath "$k")")/vmlinux
 	[ -e "$vmlinux" ] || { echo "switch_mm_irqs_off(): no $vmlinux"; continue; }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The cgroup that pays for a region is full and has nothing to reclaim.  The
- * kernel prints a call trace for each of these: run it by itself.
+ * kernel prints a call trace for each of these cases: run this test by itself.
  */
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
@@ -42,14 +42,14 @@ FIXTURE_SETUP(oom)
 
 FIXTURE_TEARDOWN(oom)
 {
-	/* With room again it goes on. */
+	/* With room again, accesses succeed. */
 	EXPECT_TRUE(write_text(cgroup_file(self->dir, "memory.max"), "max"));
 	fill(self->addr, 16 * MIB, 1);
 	EXPECT_EQ(0, wrong(self->addr, 16 * MIB, 1));
 	EXPECT_OK(mshare_detach(self->addr, 0));
 }
 
-/* Pins as many pages as it can, and returns what the last attempt did. */
+/* Pins as many pages as it can, and returns the result of the last attempt. */
 static ssize_t pin_pages(const int *ends, char *addr, size_t length)
 {
 	struct iovec iov = { .iov_base = addr, .iov_len = length };
@@ -63,7 +63,7 @@ static ssize_t pin_pages(const int *ends, char *addr, size_t length)
 	return done;
 }
 
-/* With room for pages of so many bytes. */
+/* Makes a pipe with room for pages of LENGTH bytes. */
 static bool big_pipe(int *ends, size_t length)
 {
 	return !pipe(ends) && fcntl(ends[1], F_SETPIPE_SZ, length) >= (int)length;
@@ -106,7 +106,7 @@ TEST_F(oom, whom_the_OOM_killer_must_not_choose_gets_SIGBUS)
 		int ends[2];
 
 		alarm(60);
-		/* Memory of its own it could not have there either, and would spin. */
+		/* It could not get memory of its own there either, and would spin. */
 		CHILD_CHECK(big_pipe(ends, MIB) && !mlockall(MCL_CURRENT));
 		CHILD_CHECK(write_text("/proc/self/oom_score_adj", "-1000"));
 		CHILD_CHECK(write_text(cgroup_file(self->dir, "cgroup.procs"), "0"));
@@ -128,7 +128,7 @@ static int log_open(void)
 	return log;
 }
 
-/* Lines in it since then with TEXT. */
+/* The number of lines since then that contain TEXT. */
 static int log_lines(int log, const char *text)
 {
 	char line[2048];
@@ -144,7 +144,7 @@ static int log_lines(int log, const char *text)
 
 #define REPORT	"Out of memory and no killable processes"
 
-/* Each of these would print a hundred lines, with a lock that all OOM killers need. */
+/* Each of these would print a hundred lines, under a lock that all OOM killers need. */
 TEST_F(oom, accesses_that_fail_again_and_again_print_nothing)
 {
 	int log = log_open(), zero = open("/dev/zero", O_RDONLY), i;
@@ -208,14 +208,14 @@ TEST_F(oom, the_kernel_gets_EFAULT_and_populate_ENOMEM)
 	EXPECT_ERR(EFAULT, read(zero, self->addr + 15 * MIB, MIB));
 	EXPECT_ERR(EFAULT, pin_pages(ends, self->addr + 15 * MIB, MIB));
 	EXPECT_ERR(ENOMEM, mshare_advise(self->fd, 0, 16 * MIB, MADV_POPULATE_WRITE, 0));
-	/* MAP_POPULATE fails in silence. */
+	/* MAP_POPULATE fails silently. */
 	EXPECT_EQ(32 * MIB, map_obj(self->fd, 32 * MIB, 16 * MIB, RW,
 				    MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
 }
 
 #define HOLDERS		4
 #define BYSTANDERS	4
-/* What each bystander has of its own: more than a holder has. */
+/* Memory that each bystander has of its own: more than a holder has. */
 #define OWN		(12 * MIB)
 
 static pid_t start(const char *dir, int fd, uint64_t own)
@@ -243,8 +243,8 @@ static pid_t start(const char *dir, int fd, uint64_t own)
 }
 
 /*
- * Memory of the cgroup DIR is short or, if that is "", memory of the machine: the processes
- * that have the region attached are killed, one after the other, and no others.
+ * The cgroup DIR runs out of memory or, if DIR is "", the machine does.  The processes that
+ * have the region attached are killed, one after the other, and no others.
  */
 static void holders_die(struct __test_metadata *_metadata, const char *dir)
 {
@@ -264,7 +264,7 @@ static void holders_die(struct __test_metadata *_metadata, const char *dir)
 	for (i = 0; i < HOLDERS; i++)
 		holder[i] = start(dir, fd, 0);
 	ASSERT_OK(close(fd));
-	/* However slow it is: five minutes. */
+	/* Up to five minutes, as the machine may be slow. */
 	for (i = 0; i < 6000 && file_key("/proc/vmstat", "oom_kill") == kills; i++)
 		sleep_ms(50);
 	first = now_ms();
@@ -274,15 +274,15 @@ static void holders_die(struct __test_metadata *_metadata, const char *dir)
 	regions = settled();
 	EXPECT_GE(first + 10000, now_ms());
 	EXPECT_EQ(0, regions);
-	/* All that they filled is free again; the machine has some of its own. */
+	/* All memory that they filled is free again; the machine has some of its own. */
 	EXPECT_TRUE(BECOMES(meminfo("Shmem:") <= shmem + (long long)(4 * MIB / KIB))) {
 		TH_LOG("Shmem was %lld kB, is %lld", shmem, meminfo("Shmem:"));
 	}
 	if (*dir) {
-		/* Of the cgroup as well, which has the bystanders' own. */
+		/* That of the cgroup, too, which still has the bystanders' own memory. */
 		EXPECT_TRUE(BECOMES(read_number(cgroup_file(dir, "memory.current")) <=
 				    (long long)(BYSTANDERS * OWN + 16 * MIB)));
-		/* Nor has the shrinker looked for tables all the time: that were some million. */
+		/* Nor did the shrinker look for tables constantly: that would be millions. */
 		EXPECT_GE(scanned + 1000000, file_key("/proc/vmstat", "slabs_scanned"));
 	}
 	EXPECT_EQ(kills + HOLDERS, file_key("/proc/vmstat", "oom_kill"));
@@ -345,7 +345,7 @@ static void bystander_goes_on(struct __test_metadata *_metadata, pid_t pid, vola
 	wait_for(pid);
 }
 
-/* Below where regions are: a process lets go of what is there before it does of them. */
+/* Below the regions: a process that ends releases what is there before it releases them. */
 #define LOW		((char *)0x100000000000)
 #define MAPPINGS	20000
 
@@ -377,7 +377,7 @@ TEST(a_holder_that_takes_long_to_end_lets_go_of_the_region_first)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		CHILD_CHECK(write_text(cgroup_file(dir, "cgroup.procs"), "0"));
 		CHILD_CHECK(addr != MAP_FAILED && addr > LOW && !close(fd));
-		/* Nor does this keep it for longer. */
+		/* A seal does not keep it for longer, either. */
 		CHILD_CHECK(!syscall(__NR_mseal, addr, SLOT, 0));
 		CHILD_CHECK(mmap(LOW, MAPPINGS * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS |
 				 MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) == LOW);
@@ -409,8 +409,8 @@ static void on_bus(int sig)
 }
 
 /*
- * Others fill the region of an owner, which pays.  The owner is killed before any other
- * process there, and its region, which filled the cgroup, ends with it.
+ * Others fill a region that its owner pays for.  The owner is killed before any other
+ * process of its cgroup, and its region, which filled the cgroup, ends with it.
  */
 TEST(an_owner_dies_and_its_region_with_it)
 {
@@ -484,7 +484,7 @@ static void create_and_close(void)
 		CHILD_CHECK(!close(region(PAGE)));
 }
 
-/* As much work, with memory that regions have nothing to do with. */
+/* As much work, with memory that has nothing to do with regions. */
 static void other_work(void)
 {
 	for (;;) {
@@ -495,7 +495,7 @@ static void other_work(void)
 	}
 }
 
-/* The longest time in which a cgroup gets full and the OOM killer kills, in ms. */
+/* The longest time, in ms, until a cgroup is full and the OOM killer has killed. */
 static long long until_killed(struct __test_metadata *_metadata, const char *dir,
 			      void (*one)(void), void (*two)(void))
 {
@@ -563,7 +563,7 @@ static uint64_t sparse_size(void)
 	return sparse_limit() * 8 / PAGE * HUGE;
 }
 
-/* In the cgroup DIR; the exit status: 2 if the tables have exceeded the limit. */
+/* Runs in the cgroup DIR.  The exit status is 2 if the tables have exceeded the limit. */
 static void touches(const char *dir, int file, bool shared)
 {
 	uint64_t size = sparse_size(), at, most = 0, now;
@@ -652,9 +652,9 @@ static void reads_at_random(const char *dir, int fd, uint64_t size, unsigned int
 }
 
 /*
- * A file of four times the memory of the cgroup: the tables of what was evicted go, too.
- * When as much as the file has been read, there are at most 1.25 times the tables that the
- * mapped pages would fill, in one of three means.  MST_READERS_MIB is the memory.
+ * A file of four times the memory of the cgroup: the tables of evicted pages go, too.  When
+ * as much as the size of the file has been read, there are at most 1.25 times the tables that
+ * the mapped pages would fill, in one of three averages.  MST_READERS_MIB sets the memory.
  */
 TEST(page_tables_follow_what_is_resident)
 {

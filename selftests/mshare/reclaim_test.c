@@ -39,7 +39,7 @@ static bool zram_off(int nr)
 
 #define LRU_GEN		"/sys/kernel/mm/lru_gen/enabled"
 
-/* What it says before the first test: a test that is killed does not put it back. */
+/* Its value before the first test: a test that is killed does not restore it. */
 static char *lru_gen_at_start;
 
 __attribute__((constructor)) static void see_lru_gen(void)
@@ -53,7 +53,7 @@ FIXTURE(reclaim) {
 	char *addr;
 };
 
-/* The kernel has two ways to find what was not used for long. */
+/* The kernel has two ways to find memory that was not used for a long time. */
 FIXTURE_VARIANT(reclaim) {
 	const char *lru_gen;
 	long long enabled;
@@ -78,7 +78,7 @@ FIXTURE_SETUP(reclaim)
 	ASSERT_NE(MAP_FAILED, self->addr);
 	ASSERT_NE(NULL, lru_gen_at_start);
 	ASSERT_TRUE(write_text(LRU_GEN, variant->lru_gen));
-	/* Its lowest bit: the others are what it may do besides. */
+	/* Only the lowest bit: the others are for additional features. */
 	text = slurp(LRU_GEN);
 	EXPECT_EQ(variant->enabled, strtoll(text, NULL, 0) & 1);
 	free(text);
@@ -87,7 +87,7 @@ FIXTURE_SETUP(reclaim)
 FIXTURE_TEARDOWN(reclaim)
 {
 	EXPECT_TRUE(write_text(LRU_GEN, lru_gen_at_start));
-	/* All comes back in again. */
+	/* Everything comes back in. */
 	EXPECT_TRUE(write_text(cgroup_file(self->dir, "memory.max"), "max"));
 	EXPECT_TRUE(zram_off(self->zram));
 	EXPECT_EQ(0, stat_of(self->fd).swapped);
@@ -100,12 +100,12 @@ FIXTURE_TEARDOWN(reclaim)
 #define SIZE	(4 * MIB)
 
 /*
- * Brings the statistics of the cgroup up to date.  Where all pages are on the active
- * one of two lists, reclaim takes some from there only if the statistics say that the
- * inactive one is short.  They are up to two seconds old, longer on an idle CPU: until
- * then all that it does is to find an empty list, a hundred times in 0.2 s.  It is the
- * same with any mapping (what_nobody_uses_is_taken).  cpu.stat is always exact, and on
- * Linux 7.3, where it is apart from those of memory, memory.stat is after many changes.
+ * Brings the statistics of the cgroup up to date.  If all pages are on the active one of
+ * two lists, reclaim takes some from there only if the statistics say that the inactive
+ * one is short.  They are up to two seconds old, or older on an idle CPU.  Until they are
+ * new, reclaim only finds an empty list, a hundred times in 0.2 s.  It is the same with any
+ * mapping (what_nobody_uses_is_taken).  cpu.stat is always exact.  On Linux 7.3, where it
+ * is separate from the statistics of memory, memory.stat is exact after many changes.
  */
 static void new_statistics(const char *dir)
 {
@@ -113,7 +113,7 @@ static void new_statistics(const char *dir)
 	free(slurp(cgroup_file(dir, "memory.stat")));
 }
 
-/* Asks for it, whether or not all of it can be had. */
+/* Asks for AMOUNT, whether or not all of it can be reclaimed. */
 static void reclaim_by_old_statistics(const char *dir, const char *amount)
 {
 	if (!write_text(cgroup_file(dir, "memory.reclaim"), amount) && errno != EAGAIN)
@@ -126,7 +126,7 @@ static void reclaim(const char *dir, const char *amount)
 	reclaim_by_old_statistics(dir, amount);
 }
 
-/* Once: of the cgroup DIR, or (DIR is NULL) by advice. */
+/* Reclaims once: from the cgroup DIR or, if DIR is NULL, by advice. */
 static void take(int fd, const char *dir)
 {
 	if (dir)
@@ -136,8 +136,8 @@ static void take(int fd, const char *dir)
 }
 
 /*
- * Takes pages of the crew's object away while it uses all of them, and then more while
- * the crew pauses: those have left the swap cache, too, when they are used again.
+ * Takes pages of the crew's object away while the crew uses all of them, and then more
+ * while it pauses: those have also left the swap cache when they are used again.
  * Returns whether pages were taken each time.
  */
 static bool takes(struct crew *crew, int fd, const char *dir)
@@ -147,7 +147,7 @@ static bool takes(struct crew *crew, int fd, const char *dir)
 	int i;
 
 	for (i = 0; i < 100 && !some; i++) {
-		/* What is used between two looks stays: a look may take long. */
+		/* Pages that are used between two looks stay, and a look may take long. */
 		crew->rest = 100 + i * 20;
 		take(fd, dir);
 		some = file_key("/proc/vmstat", "pswpout ") > out + 64;
@@ -155,9 +155,9 @@ static bool takes(struct crew *crew, int fd, const char *dir)
 			sleep_ms(20);
 	}
 	crew->rest = 0;
-	/* Those that did pause have to go on, too, or the end waits for them. */
+	/* Members that did pause have to go on, too, or crew_ends() waits for them. */
 	paused = crew_pauses(crew);
-	/* One is enough, but for what others keep for a moment, such as a CPU's batch. */
+	/* One pass is enough, but for pages that others keep briefly, as a CPU's batch. */
 	for (i = 0; i < 10 && paused && !gone; i++) {
 		lru_drain();
 		take(fd, dir);
@@ -189,7 +189,7 @@ TEST_F(reclaim, words_stay_in_a_cgroup_that_is_too_small)
 	crew = crew_start(self->fd, 0, SIZE, 2);
 	ASSERT_NE(NULL, crew);
 	ASSERT_TRUE(crew_advances(crew, 1));
-	/* Whatever is used all the time cannot be taken, and the cgroup be out of memory. */
+	/* Pages in constant use cannot be taken, and the cgroup would be out of memory. */
 	EXPECT_TRUE(crew_pauses(crew));
 	EXPECT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), SIZE / 2));
 	crew_continues(crew);
@@ -255,8 +255,8 @@ TEST_F(reclaim, words_stay_in_huge_pages_that_are_split_for_swap)
 }
 
 /*
- * A file on a disk: its pages are written and dropped while they are changed.  Not a
- * small one: where all that is there was used just now, a cgroup is out of memory.
+ * A file on a disk: its pages are written and dropped while they are changed.  It is not
+ * small: if all pages of a cgroup have just been used, it is out of memory.
  */
 #define FILE_SIZE	(4 * SIZE)
 
@@ -286,8 +286,9 @@ TEST_F(reclaim, words_stay_in_a_file_that_does_not_fit)
 
 /*
  * All pages of FILE, which is mapped at ADDR, have been used through the mapping.  If there
- * are two lists, they are on the active one.  Then nobody does: how many times 1 MiB has to be
- * reclaimed until half of it is gone, with old statistics (at most 20 times) and with new.
+ * are two lists, they are on the active one.  Then they are not used any more.  Counts how
+ * many times 1 MiB has to be reclaimed until half of them are gone, with old statistics (at
+ * most 20 times) and with new ones.
  */
 static void unused_is_taken(struct __test_metadata *_metadata, FIXTURE_DATA(reclaim) *self,
 			    bool two_lists, int file, char *addr, const char *ones, int *with_old,
@@ -301,9 +302,9 @@ static void unused_is_taken(struct __test_metadata *_metadata, FIXTURE_DATA(recl
 	for (i = 0; i < SIZE; i += PAGE)
 		((volatile char *)addr)[i] += 1;
 	ASSERT_TRUE(lru_drain());
-	/* They say that no page is active: this is what they say for up to two seconds. */
+	/* The statistics say that no page is active, for up to two seconds from now. */
 	new_statistics(self->dir);
-	/* The second store activates.  What is mapped by then, lru_drain() leaves there. */
+	/* The second store activates the pages.  lru_drain() leaves mapped pages active. */
 	if (two_lists)
 		ASSERT_EQ(SIZE, pwrite(file, ones, SIZE, 0));
 	ASSERT_TRUE(lru_drain());
@@ -316,15 +317,18 @@ static void unused_is_taken(struct __test_metadata *_metadata, FIXTURE_DATA(recl
 }
 
 /*
- * A reference through a region counts once, as one of a process in the cgroup that pays.
- * The ordinary mapping is that of such a process.
+ * A reference through a region counts once, like that of a process in the cgroup that pays.
+ * The ordinary mapping belongs to such a process.
  */
 TEST_F(reclaim, what_nobody_uses_is_taken)
 {
 	int file[2] = { memfd(SIZE, 0), memfd(SIZE, 0) }, with_old[2], with_new[2], i;
 	char *addr[2] = { self->addr, NULL }, *ones = malloc(SIZE);
 
-	/* Not zeros, which are not written to swap, and not paid for by the cgroup. */
+	/*
+	 * Not zeros, which are not written to swap.  The cgroup does not pay for this
+	 * memory.
+	 */
 	ASSERT_NE(NULL, ones);
 	memset(ones, 1, SIZE);
 	ASSERT_EQ(0, map_file(self->fd, 0, SIZE, RW, file[0]));
@@ -334,9 +338,9 @@ TEST_F(reclaim, what_nobody_uses_is_taken)
 	for (i = 0; i < 2; i++) {
 		unused_is_taken(_metadata, self, !variant->enabled, file[i], addr[i], ones,
 				&with_old[i], &with_new[i]);
-		TH_LOG("%s: half was taken in %d times, after %d by old statistics",
+		TH_LOG("%s: half was taken in %d rounds, after %d with old statistics",
 		       i ? "mapping" : "region", with_new[i], with_old[i]);
-		/* Two, and as many for what others keep for a moment. */
+		/* Two, and as many for pages that others keep for a moment. */
 		EXPECT_GE(4, with_new[i]);
 		ASSERT_OK(ftruncate(file[i], 0));
 		ASSERT_OK(close(file[i]));
@@ -350,8 +354,8 @@ TEST_F(reclaim, what_nobody_uses_is_taken)
 
 /*
  * A huge page that khugepaged makes of small pages is in no page table, so MADV_PAGEOUT,
- * which relies on that, never finds it.  It does not find pages either that were unmapped
- * and then kept, because khugepaged waited for their lock with a reference.  No task holds
+ * which relies on the page table, never finds it.  Nor does it find pages that were unmapped
+ * and then kept because khugepaged waited for their lock with a reference.  No task holds
  * these pages: they go as soon as they are mapped again.  It is the same without a region.
  */
 TEST_F(reclaim, what_khugepaged_replaced_goes_when_it_is_mapped_again)
@@ -392,7 +396,7 @@ TEST_F(reclaim, what_khugepaged_replaced_goes_when_it_is_mapped_again)
 			    mshare_advise(self->fd, 0, HUGE, MADV_PAGEOUT, 0);
 		}
 		ASSERT_OK(mincore(addr, HUGE, in));
-		TH_LOG("%s: %s after %d advices", i ? "mapping" : "region",
+		TH_LOG("%s: %s after %d calls", i ? "mapping" : "region",
 		       in[0] & 1 ? "all is there" : "gone", tries);
 		gone = BECOMES(({
 			volatile char *at = addr;
@@ -404,7 +408,7 @@ TEST_F(reclaim, what_khugepaged_replaced_goes_when_it_is_mapped_again)
 			    mshare_advise(self->fd, 0, HUGE, MADV_PAGEOUT, 0);
 			page_map(addr, frame, HUGE / PAGE);
 			ASSERT_OK(mincore(addr, HUGE, in));
-			/* What was split may stay in part: unmapped, and then in use. */
+			/* A split huge page may stay in part: unmapped, and then in use. */
 			for (k = 0; k < HUGE / PAGE && !(frame[k] >> 63) && !(in[k] & 1); k++)
 				;
 			k == HUGE / PAGE;
@@ -421,7 +425,7 @@ TEST_F(reclaim, what_khugepaged_replaced_goes_when_it_is_mapped_again)
 	free(zeros);
 }
 
-/* Faults that storing into each page takes: those of a region, or of ours if FD is -1. */
+/* The faults of a store into each page: those of the region, or ours if FD is -1. */
 static long faults_of(int fd, char *addr, uint64_t length)
 {
 	struct rusage before, after;
@@ -439,8 +443,8 @@ static long faults_of(int fd, char *addr, uint64_t length)
 #define HALF	(4 * MIB)
 
 /*
- * All was made old.  In the first half, which is the first to go, each page is used
- * again.  Faults tell what is taken away then.
+ * All pages were made old.  Those of the first half, which is the first to go, are used
+ * again.  Faults then tell which pages are taken away.
  */
 static void use_and_reclaim(struct __test_metadata *_metadata, FIXTURE_DATA(reclaim) *self,
 			    int fd, char *addr, long *used, long *unused)
@@ -455,8 +459,8 @@ static void use_and_reclaim(struct __test_metadata *_metadata, FIXTURE_DATA(recl
 }
 
 /*
- * A new mapping of ours; the cgroup pays for what is in it, and we go there if MEMBER.
- * True if pages that were used again were spared.
+ * Makes a new mapping of our own.  The cgroup pays for its pages, and we enter the cgroup
+ * if MEMBER.  Returns true if pages that were used again were spared.
  */
 static bool mapping_is_spared(struct __test_metadata *_metadata, FIXTURE_DATA(reclaim) *self,
 			      bool member)
@@ -486,8 +490,8 @@ static bool mapping_is_spared(struct __test_metadata *_metadata, FIXTURE_DATA(re
 }
 
 /*
- * Like what a process of the cgroup uses in a mapping of its own.  Of several generations,
- * Linux 6.12 spares that, and 7.3 only marks what it finds in use once.
+ * Like pages that a process of the cgroup uses in a mapping of its own.  With several
+ * generations, Linux 6.12 spares them, and 7.3 only marks those that it finds in use once.
  */
 TEST_F(reclaim, what_is_used_through_the_region_is_spared)
 {
@@ -504,8 +508,8 @@ TEST_F(reclaim, what_is_used_through_the_region_is_spared)
 }
 
 /*
- * Not so in a mapping of our own, as we are not in the cgroup that pays: this is
- * what would become of the last test.
+ * This does not hold for a mapping of our own, as we are not in the cgroup that pays.
+ * Without a region, the last test would end like this.
  */
 TEST_F(reclaim, what_is_used_by_strangers_in_other_mappings_is_not_spared)
 {
@@ -525,7 +529,7 @@ TEST_F(reclaim, who_brings_pages_back_from_swap_does_not_pay)
 		ASSERT_OK(mshare_advise(self->fd, 0, 2 * HALF, MADV_PAGEOUT, 0));
 	EXPECT_GE(full - (long long)(HALF / 2),
 		  read_number(cgroup_file(self->dir, "memory.current")));
-	/* One that is in a cgroup of its own. */
+	/* A process that is in a cgroup of its own. */
 	snprintf(others, sizeof(others), "%s.others", self->dir);
 	ASSERT_OK(mkdir(others, 0755));
 	IN_CHILD({
@@ -572,8 +576,8 @@ TEST(what_is_in_swap_counts_in_the_oom_score)
 }
 
 /*
- * The entries of the pages in our page map; false if one is not there, but for a
- * page that is on its way just now.
+ * Reads the entries of the pages in our page map.  Returns false if a page is not there.
+ * A page that is just being moved is waited for.
  */
 static bool frames_of(const char *addr, uint64_t *frame, uint64_t pages)
 {
@@ -592,9 +596,9 @@ static bool frames_of(const char *addr, uint64_t *frame, uint64_t pages)
 }
 
 /*
- * Compaction goes from the start of memory to its end and fills the end, where the
- * other pages of more than half of memory have been given back: wherever it was that
- * they lay, most of ours have to move.
+ * Compaction goes from the start of memory to its end and fills the end.  Our pages are
+ * spread over more than half of memory, and the pages between them have been given back:
+ * wherever ours lay, most of them have to move.
  */
 TEST(words_stay_when_memory_is_compacted)
 {

@@ -11,9 +11,9 @@
 
 #define SECONDS	10
 #define DEBUG	"/sys/kernel/debug/shrinker"
-/* The least number of its objects, which stand for all tables. */
+/* The least number of objects that it counts.  They stand for all tables. */
 #define ALL	8192
-/* So many turns, and it takes tables that are not in use, too. */
+/* One turn in this many also takes tables that are not in use. */
 #define TURNS	16
 
 #define TABLES	8
@@ -24,7 +24,7 @@ FIXTURE(shrink) {
 	char dir[64];
 	int fd, file;
 	char *addr;
-	/* Of the region when nothing has been touched but the first page. */
+	/* Page-table bytes of the region when only its first page has been touched. */
 	uint64_t untouched;
 };
 
@@ -63,7 +63,7 @@ static int64_t tables(const FIXTURE_DATA(shrink) *self)
 	return (int64_t)(stat_of(self->fd).pgtable_bytes - self->untouched) / (int64_t)PAGE;
 }
 
-/* Empties the tables of SIZE bytes and leaves them: no advice is about all of one. */
+/* Empties the tables of SIZE bytes but keeps them: no advice covers all of one. */
 static bool emptied(int fd, uint64_t at)
 {
 	int i, err = 0;
@@ -108,7 +108,7 @@ static bool turn(const char *dir)
 	return write_text(scan_file(), text);
 }
 
-/* Those of one cgroup.  Without swap space there may be nothing else, which is no error. */
+/* Those of one cgroup.  Without swap space there may be nothing else: that is not an error. */
 static bool shrink_cgroup(const char *dir)
 {
 	return write_text(cgroup_file(dir, "memory.reclaim"), "1M") || errno == EAGAIN;
@@ -121,7 +121,7 @@ TEST_F(shrink, empty_tables_go)
 	ASSERT_TRUE(emptied(self->fd, OBJECT));
 	ASSERT_EQ(TABLES, tables(self));
 	ASSERT_EQ(0, stat_of(self->fd).tables_reclaimed);
-	/* At once, since nothing must age; the first page of the region has its table. */
+	/* At once, since nothing has to age; the first page of the region has its table. */
 	ASSERT_TRUE(shrink_all());
 	EXPECT_GE(0, tables(self));
 	EXPECT_LE(TABLES, stat_of(self->fd).tables_reclaimed);
@@ -160,8 +160,8 @@ TEST_F(shrink, memory_without_a_file_on_disk_stays_mapped)
 }
 
 /*
- * The first table is used in between, by processes that have nothing of it in their TLBs.
- * When the others go it is still there.
+ * Processes that have nothing of the first table in their TLBs use it between the turns.
+ * It is still there when the others are gone.
  */
 TEST_F(shrink, a_table_in_use_stays)
 {
@@ -183,7 +183,7 @@ TEST_F(shrink, a_table_in_use_stays)
 	EXPECT_NE(0, entry >> 63);
 }
 
-/* What a cgroup needs is freed where it pays. */
+/* A cgroup that needs memory frees only tables that it pays for. */
 TEST_F(shrink, only_the_cgroup_that_is_short_of_memory_loses_them)
 {
 	int fd = region(GIB);
@@ -288,7 +288,7 @@ TEST_F(shrink, words_stay_while_tables_come_and_go)
 	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
 }
 
-/* Whoever reads the region by its descriptor or by an address has no part in it. */
+/* Regions are made, looked at, changed and let go while the shrinker looks at them. */
 TEST_F(shrink, regions_come_and_go_meanwhile)
 {
 	volatile int *stop = shared_page();

@@ -14,7 +14,7 @@
 FIXTURE(table) {
 	int fd;
 	char *addr;
-	/* Of the region when nothing has been touched in the object at OBJECT. */
+	/* Page-table bytes of the region before anything at OBJECT has been touched. */
 	uint64_t untouched;
 };
 
@@ -62,11 +62,11 @@ TEST_F(table, a_part_of_it_leaves_it)
 	ASSERT_EQ(OBJECT, map_anon(self->fd, OBJECT, SIZE, RW));
 	fill(self->addr + OBJECT, SIZE, 2);
 
-	/* It ends inside the first one and begins inside the last one. */
+	/* The advice ends inside the first table and begins inside the last one. */
 	ASSERT_OK(mshare_advise(self->fd, OBJECT, HUGE - PAGE, MADV_DONTNEED, 0));
 	ASSERT_OK(mshare_advise(self->fd, OBJECT + 3 * HUGE + PAGE, HUGE - PAGE, MADV_DONTNEED, 0));
 	EXPECT_EQ(TABLES, tables(self));
-	/* Nothing is left in the first one, but no advice was about all of it. */
+	/* Nothing is left in the first one, but no advice covered all of it. */
 	ASSERT_OK(mshare_advise(self->fd, OBJECT + HUGE - PAGE, PAGE, MADV_DONTNEED, 0));
 	EXPECT_EQ(TABLES, tables(self));
 	/* Both ends are inside a table, and two tables are in between. */
@@ -81,7 +81,7 @@ TEST_F(table, advice_of_another_kind_leaves_it)
 				     MADV_COLD };
 	unsigned int i;
 
-	/* Empty tables, which DONTNEED leaves because it does not get all at once. */
+	/* Makes empty tables, which DONTNEED leaves because no call covers all of one. */
 	ASSERT_EQ(OBJECT, map_anon(self->fd, OBJECT, SIZE, RW));
 	fill(self->addr + OBJECT, SIZE, 2);
 	for (i = 0; i < 2 * TABLES; i++)
@@ -121,7 +121,7 @@ TEST_F(table, PAGEOUT_frees_what_it_empties)
 	ASSERT_TRUE(lru_drain());
 	ASSERT_EQ(TABLES, tables(self));
 
-	/* What was written back goes; reclaim may want to look twice. */
+	/* Pages that were written back go; reclaim may have to look twice. */
 	EXPECT_TRUE(BECOMES(!mshare_advise(self->fd, OBJECT, 2 * HUGE, MADV_PAGEOUT, 0) &&
 			    tables(self) == TABLES - 2)) {
 		TH_LOG("%d tables, %lld bytes", (int)tables(self),
@@ -131,7 +131,7 @@ TEST_F(table, PAGEOUT_frees_what_it_empties)
 	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
 }
 
-/* Advice does not take a page that is mapped elsewhere, too. */
+/* Advice does not take a page that is also mapped elsewhere. */
 TEST_F(table, PAGEOUT_leaves_what_cannot_go)
 {
 	int file = memfd(SIZE, 0);
@@ -213,7 +213,7 @@ TEST(a_large_range_of_a_region_that_many_use)
 	EXPECT_OK(close(fd));
 }
 
-/* Reads the object of a crew by its words, as a debugger does: with slow GUP. */
+/* Reads words of a crew's object as a debugger does: with slow GUP. */
 static void peeks(struct crew *crew, pid_t pid, char *object)
 {
 	uint64_t page, word;
@@ -245,7 +245,7 @@ static void splices(struct crew *crew, char *object)
 	}
 }
 
-/* So long is enough on a fast machine, and so often on a slow one. */
+/* Enough on a fast machine.  A slow one goes on until it has done ten rounds. */
 #define SECONDS	10
 
 static bool goes_on(int done, time_t end)

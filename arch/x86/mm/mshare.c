@@ -2,17 +2,17 @@
 /*
  * mshare - TLB coherence of shared page tables
  *
- * No CPU ever loads a host mm.  The CPUs that load its guests keep up the state
- * by which the rest of the TLB code knows the users of an mm:
+ * No CPU ever loads a host mm.  The CPUs that load its guests maintain the state
+ * that tells the rest of the TLB code about the users of an mm:
  *
  * S1  A CPU that has a guest loaded, lazy or not, is in mm_cpumask(host) as long
  *     as a link to the host may be set.  The mask may hold other CPUs, too.  Only
  *     the CPU itself clears its bit, with IRQs off.
- * S2  mshare_seen of an ASID is {id, gen[]}.  From the tables of a host in the set
- *     with that id, the ASID holds nothing older than the state at the gen of that
- *     host, a value of its context.tlb_gen.  The CPU reads this value before the
- *     flush that makes the statement true.  The last gen may be the sum of the
- *     values of several hosts.  Each of them only grows, so no sum occurs twice.
+ * S2  mshare_seen of an ASID is {id, gen[]}.  For each host in the set with that
+ *     id, the ASID holds nothing from the host's tables that is older than their
+ *     state at its gen, a value of its context.tlb_gen.  The CPU reads this value
+ *     before the flush that makes the statement true.  The last gen may be the sum
+ *     of the values of several hosts.  Each of them only grows, so no sum occurs twice.
  * S3  A set is published before the first link to a host that it names is set.  It
  *     is withdrawn after the last link was cleared and the guest was flushed.
  * S4  A link is set only after arch_mshare_publish() has returned.
@@ -22,8 +22,8 @@
  *     page-table locks, and reclaim holds no lock of the mm at all.
  *
  * By S1, each flush of a host, ranged or batched, goes in one round to the CPUs
- * that run its guests and to no others, however many guests there are.  Guests
- * that are not loaded, and ASIDs that are kept for them, notice by S2 when they
+ * that run its guests and to no others, however many guests there are.  By S2,
+ * guests that are not loaded, and ASIDs that are kept for them, catch up when they
  * are loaded again.
  *
  * Flush against switch: The flusher changes the tables, increments tlb_gen and
@@ -33,7 +33,7 @@
  * no IPI unless tables are freed.  It compares the generations when it stops
  * being lazy.
  *
- * If kernel and CPU have INVLPGB, a guest may get an ASID that is the same on all
+ * If the kernel and the CPU have INVLPGB, a guest may get the same ASID on all
  * CPUs.  Its own flushes are then broadcast.  The flush of S3 reaches the ASID on
  * each CPU, whatever mm is loaded there, and the sender waits for it.  A host has
  * no ASID, so its flushes are the usual ones: S1 and S2 hold for a global ASID as
@@ -42,14 +42,14 @@
  *
  * On some kernels CPUs stay in mm_cpumask(guest) after a switch.  Publishing then
  * sends IPIs to CPUs that do not run the guest, and they find another mm loaded.
- * A CPU leaves mm_cpumask(host) at once all the same, because a flush of the host
- * goes to all CPUs in it.  A flusher that can be preempted after it has asked the
- * mask asks it again before it sends.  A CPU that came in between is then like one
- * that came before.
+ * A CPU still leaves mm_cpumask(host) at once, because a flush of the host goes to
+ * all CPUs in it.  A flusher that can be preempted after it has read the mask reads
+ * it again before it sends.  A CPU that entered it in between is then like one that
+ * entered it before.
  *
  * gup_fast walks a guest with IRQs off, on a CPU that has it loaded.  By S1 this
- * CPU gets the IPI that is sent before tables are freed, and so the IPI waits for
- * the walk.
+ * CPU gets the IPI that is sent before tables are freed, so the IPI waits for the
+ * walk.
  */
 #include <linux/hardirq.h>
 #include <linux/linkage.h>
@@ -115,7 +115,7 @@ static void mshare_assert_mask(struct mm_struct *guest, const struct mshare_set 
 /* Hooks of tlb.c */
 
 /**
- * __mshare_switch_out - This CPU goes from one mm to another.
+ * __mshare_switch_out - This CPU switches from one mm to another.
  * @prev: A guest.
  * @next: Any mm.
  *
@@ -130,8 +130,8 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 	struct mm_struct *host;
 
 	/*
-	 * This is the idle task of a CPU that goes down.  RCU does not wait for
-	 * it any more, so it must not read the sets.  An offline CPU gets no
+	 * This is the idle task of a CPU that is going down.  RCU no longer waits
+	 * for it, so it must not read the sets.  An offline CPU gets no
 	 * IPI.  __mshare_flush_cpu() clears the bits that are left here.
 	 */
 	if (!cpu_online(cpu))
@@ -144,7 +144,7 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 }
 
 /**
- * __mshare_catch_up - Note in an ASID which state of the hosts it has seen.
+ * __mshare_catch_up - Record which state of the hosts an ASID has seen.
  * @mm: The guest, loaded or about to be.
  * @asid: The ASID.
  *
@@ -152,7 +152,7 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
  * read the tlb_gen of @mm.  This function reads the set.  For each host it sets the
  * bit and then reads the generation.
  *
- * Return: true if the caller must flush the ASID, which is recorded as done.
+ * Return: true if the caller must flush the ASID.  The flush is recorded as done.
  */
 bool __mshare_catch_up(struct mm_struct *mm, u16 asid)
 {
@@ -306,7 +306,7 @@ static void mshare_sync_cpu(void *info)
 		return;
 	}
 	/*
-	 * This flush is for the hosts in the old set: the generations noted in
+	 * This flush is for the hosts in the old set: the generations recorded in
 	 * the new one include their flushes in flight.  It covers the guest
 	 * itself, too.
 	 */
@@ -394,9 +394,9 @@ int arch_mshare_publish(struct vm_area_struct *vma, struct mm_struct *host)
  * All its links were cleared and @guest was flushed.  If there is no such region,
  * this does nothing: publishing may have failed.
  *
- * No CPU is told.  What it has noted is for another set, so it flushes everything
- * the next time.  Its bit in the mask of the host is cleared by the next flush that
- * reaches it in vain.
+ * No CPU is told.  The state that a CPU has recorded is for another set, so it
+ * flushes everything the next time.  The next flush that reaches it in vain clears
+ * its bit in the mask of the host.
  *
  * Context: Sleeps.  The mmap_lock may be held for reading only.
  */
@@ -479,7 +479,7 @@ const struct mm_struct *arch_mshare_host_at(struct mm_struct *guest, unsigned lo
  * is in the tree.
  *
  * Context: RCU.
- * Return: The VMA, not locked, or NULL if the set does not tell.
+ * Return: The VMA, not locked, or NULL if the set gives no answer.
  */
 struct vm_area_struct *arch_mshare_vma_at(struct mm_struct *guest, unsigned long addr)
 {

@@ -2,14 +2,14 @@
 /*
  * mshare - the shrinker: PTE tables are freed when memory is short
  *
- * Reclaim begins with a fraction of the objects of a shrinker, of which nothing is left if
- * there are a few hundred.  So there are always some thousands here, and each region looks
- * at the same fraction of its tables.  What that is adds up, until it is worth the lock.
+ * Reclaim begins with a fraction of the objects of a shrinker, which rounds down to nothing
+ * if there are only a few hundred.  So this shrinker always counts some thousands, and each
+ * region looks at the same fraction of its tables.  These amounts add up until they are
+ * worth the lock.
  *
  * Tables are charged to the cgroup of the region's creator, so reclaim of that cgroup takes
- * them.  Reclaim may come from any place that allocates memory, with locks of the
- * region held, or in a fault that is about to use the next table: no lock of the host is
- * waited for.
+ * them.  Reclaim may start wherever memory is allocated, with locks of the region held, or in
+ * a fault that is about to use the next table.  So nothing here waits for a lock of the host.
  */
 #include <linux/init.h>
 #include <linux/list_lru.h>
@@ -22,10 +22,13 @@
 #include "mshare.h"
 #include "vma.h"
 
-/* Looks at each table that reclaim asks for: one is far cheaper than to evict a page. */
+/* Looks per table that reclaim asks for: a look is far cheaper than evicting a page. */
 #define MSHARE_SHRINK_LOOKS	8UL
 
-/* Objects that are asked for at once: in the beginning, and if there are at least so many. */
+/*
+ * Reclaim asks for this many objects at a time.  It begins with as many if there are at least
+ * MSHARE_SHRINK_LEAST.
+ */
 #define MSHARE_SHRINK_OBJECTS	8UL
 #define MSHARE_SHRINK_LEAST	(MSHARE_SHRINK_OBJECTS << 10)
 
@@ -33,18 +36,18 @@
 static struct shrinker *mshare_shrinker __ro_after_init;
 
 /*
- * The regions by the cgroup that pays: when that one is removed, they go over to the
- * cgroup above.  All of them are in the lists of node 0, as tables are on any node.
+ * The regions, by the cgroup that pays.  When that cgroup is removed, they move to the
+ * one above.  All of them are in the lists of node 0, as tables are on any node.
  */
 static struct list_lru mshare_payers;
 
-/* Whose list a region is in. */
+/* The cgroup whose list a region is in. */
 static struct mem_cgroup *mshare_payer(const struct mshare_region *region)
 {
 	return memcg_kmem_online() ? region->memcg : NULL;
 }
 
-/* Stale by some seconds, and with the tables of processes: it is a unit, and a limit. */
+/* A few seconds old, and includes the tables of processes: it is only a unit and a limit. */
 static unsigned long mshare_shrink_total(const struct shrink_control *sc)
 {
 	unsigned long tables;
@@ -74,7 +77,7 @@ static enum lru_status mshare_take_first(struct list_head *item, struct list_lru
 	return LRU_ROTATE;
 }
 
-/* One region, for all that are in the list. */
+/* Scans one region on behalf of all that are in the list. */
 static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	unsigned long regions = list_lru_count_one(&mshare_payers, 0, sc->memcg);
@@ -85,7 +88,7 @@ static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink
 	mshare_lru_walk_one(&mshare_payers, sc->memcg, mshare_take_first, &region, &one);
 	if (!region)
 		return SHRINK_STOP;
-	/* With several of them, the others have come about as far. */
+	/* If there are several regions, the others have got about as far. */
 	if (mshare_shrink_in_vain(region)) {
 		mmdrop(region->mm);
 		return SHRINK_STOP;
@@ -95,8 +98,8 @@ static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink
 				     &tables);
 	mmdrop(region->mm);
 	/*
-	 * Who needs memory now would find none, look again, and kill somebody in the end.
-	 * This wait depends on nobody who might wait for memory.
+	 * Otherwise a task that needs memory now would find none, try again, and call the
+	 * OOM killer in the end.  This wait depends on no task that might wait for memory.
 	 */
 	mshare_put_tables(&tables, !current_is_kswapd());
 	mm_account_reclaimed_pages(freed);
@@ -120,10 +123,10 @@ int mshare_shrinker_prepare(struct mshare_region *region)
 }
 
 /**
- * mshare_shrinker_add - Let reclaim of its cgroup know of a region.
+ * mshare_shrinker_add - Let reclaim of its cgroup know about a region.
  * @region: Has been prepared.
  *
- * On all nodes, and also reclaim of the cgroups above, to which it may go over.
+ * On all nodes, and also reclaim of the cgroups above, to which the region may move.
  */
 void mshare_shrinker_add(struct mshare_region *region)
 {

@@ -2,25 +2,25 @@
 /*
  * mshare - PTE tables that are freed while the region is in use
  *
- * All objects are shared mappings of files, so a fault makes every entry again from the
- * page cache: the PTE tables of a region are a cache.  A table is freed if all its
- * entries are none.  Entries of any other kind keep it: those of pages, and those of
- * migration, poisoned pages or markers.
+ * All objects are shared mappings of files.  A fault makes every entry again from the page
+ * cache, so the PTE tables of a region are a cache, too.  A table is freed if all its
+ * entries are none.  Any other entry keeps it: that of a page, a migration entry, a
+ * poisoned page or a marker.
  *
  * With the mmap_lock of the host held for writing, these may still use the table:
  *
- * - Faults, with the lock of the object.  Nobody could wait for that here: the fault may be
- *   what needs memory.  A fault adds an entry under the lock of the table, once it has seen
- *   there that the PMD entry is the same, or that the entry is the same and not none.  The
- *   PMD entry is cleared under both locks, of empty tables only.  So the fault is earlier
- *   and the table stays, or it finds no table and starts again.
+ * - Faults, with the lock of the object.  This code must not wait for that lock: the fault
+ *   may be what needs memory.  A fault adds an entry under the lock of the PTE table, after
+ *   it has seen there that the PMD entry is unchanged, or that the PTE is unchanged and not
+ *   none.  Only the PMD entry of an empty table is cleared, under the locks of both tables.
+ *   So the fault comes first and the table stays, or it finds no table and starts again.
  * - Readers without a lock.  They are in an RCU read-side critical section, and the table
  *   is freed a grace period later.
  * - The hardware, and gup_fast.  The grace period begins after a flush of the host with
- *   freed_tables.  Until then a CPU may walk the old table beside a new one; it finds
- *   nothing there, and its fault makes it look again.
+ *   freed_tables.  Until then a CPU may walk the old table even if there is a new one.  It
+ *   finds nothing there, and its fault makes it look again.
  *
- * Documentation/mm/mshare.rst lists everyone else.
+ * Documentation/mm/mshare.rst lists all other users.
  */
 #include <linux/fs.h>
 #include <linux/jiffies.h>
@@ -47,15 +47,15 @@ atomic_long_t mshare_tables_reclaimed;
 struct mshare_freeing {
 	/** @tlb: For the flush of the host. */
 	struct mmu_gather tlb;
-	/** @tables: What was found, by ptdesc::pt_list; no PMD entry leads there any more. */
+	/** @tables: The tables found, by ptdesc::pt_list; no PMD entry points to them now. */
 	struct list_head *tables;
 	/** @freed: Their number. */
 	unsigned long freed;
 	/** @left: How many tables it may still look at. */
 	unsigned long left;
-	/** @next: Where the last one ended, in the host mm. */
+	/** @next: The end of the last table, in the host mm. */
 	unsigned long next;
-	/** @idle: It takes tables that are not in use, too. */
+	/** @idle: The walk also takes tables that are not in use. */
 	bool idle;
 };
 
@@ -77,7 +77,7 @@ static bool mshare_table_empty(pmd_t *pmd, unsigned long start)
 
 	if (!pte)
 		return false;
-	/* For sparse: pte_unmap() gives back what pte_offset_map() has taken out of line. */
+	/* For sparse: pte_unmap() releases what pte_offset_map() has taken out of line. */
 	__acquire(RCU);
 	for (i = 0; i < PTRS_PER_PTE; i++)
 		if (!pte_none(ptep_get(pte + i)))
@@ -96,7 +96,7 @@ static void mshare_take_table(struct mm_struct *mm, pmd_t *pmd, unsigned long st
 	mmap_assert_write_locked(mm);
 
 	pml = pmd_lock(mm, pmd);
-	/* Whoever changes or removes it waits for pml. */
+	/* Any change or removal of the entry waits for pml. */
 	old = pmdp_get(pmd);
 	if (!pmd_present(old) || pmd_leaf(old)) {
 		spin_unlock(pml);
@@ -119,8 +119,8 @@ static void mshare_take_table(struct mm_struct *mm, pmd_t *pmd, unsigned long st
 
 /*
  * Has no CPU walked the table since the last look?  The accessed bit of the PMD entry
- * tells, and those of the pages stay for reclaim.  No flush, as in folio_referenced(): this
- * is about what is not used at all.
+ * tells.  Those of the pages are left for reclaim.  As in folio_referenced(), there is no
+ * flush: the aim is to find tables that are not used at all.
  */
 static bool mshare_table_idle(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
 {
@@ -134,7 +134,7 @@ static bool mshare_table_idle(struct vm_area_struct *vma, pmd_t *pmd, unsigned l
 	return idle;
 }
 
-/* Has the table, which @vma covers, entries of pages only? */
+/* Does the table, which @vma covers, have entries of pages only? */
 static bool mshare_table_has_pages(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
 {
 	spinlock_t *ptl = NULL;
@@ -149,7 +149,7 @@ static bool mshare_table_has_pages(struct vm_area_struct *vma, pmd_t *pmd, unsig
 	for (pte = first, addr = start; pages && addr < start + PMD_SIZE; addr += PAGE_SIZE) {
 		pte_t entry = ptep_get(pte++);
 
-		/* Or it migrates, is poisoned, or nobody counts it. */
+		/* Otherwise it is migrating or poisoned, or its page is not counted. */
 		pages = pte_none(entry) ||
 			(pte_present(entry) && vm_normal_folio(vma, addr, entry));
 	}
@@ -160,7 +160,7 @@ static bool mshare_table_has_pages(struct vm_area_struct *vma, pmd_t *pmd, unsig
 /*
  * May the table that maps 2 MiB from @start on be emptied?  Only if @vma covers all of it.
  * The memory of shmem stays when nothing maps it any more, but the OOM killer would not
- * count it for those who keep the region.
+ * count it for the processes that keep the region.
  */
 static bool mshare_may_empty(struct vm_area_struct *vma, unsigned long start)
 {
@@ -191,7 +191,7 @@ static const struct mm_walk_ops mshare_table_ops = {
 	.walk_lock	= PGWALK_RDLOCK,
 };
 
-/* Takes tables, with the mmap_lock held for writing; 1 if it has looked at as many as it may. */
+/* Takes tables, with the mmap_lock held for writing.  Returns 1 if it may look at no more. */
 static int mshare_take_tables(struct mm_struct *mm, unsigned long start, unsigned long end,
 			      struct mshare_freeing *freeing)
 {
@@ -212,8 +212,8 @@ static void mshare_free_table_rcu(struct rcu_head *head)
 
 /**
  * mshare_put_tables - Free tables that no CPU walks any more.
- * @tables: By ptdesc::pt_list.
- * @wait: Until they are free.
+ * @tables: The tables, by ptdesc::pt_list.
+ * @wait: Wait until they are free.
  */
 void mshare_put_tables(struct list_head *tables, bool wait)
 {
@@ -221,7 +221,7 @@ void mshare_put_tables(struct list_head *tables, bool wait)
 
 	if (list_empty(tables))
 		return;
-	/* For readers without a lock.  Nobody who waits for one of them calls this. */
+	/* For readers without a lock, which do not wait for memory. */
 	if (wait)
 		synchronize_rcu_expedited();
 	list_for_each_entry_safe(table, next, tables, pt_list) {
@@ -238,7 +238,7 @@ void mshare_put_tables(struct list_head *tables, bool wait)
  * @start: Start of the range, in the host mm.
  * @end: End of the range.  Tables that are not completely in the range stay.
  *
- * They are freed after a grace period, but no longer counted when this returns.
+ * The tables are freed after a grace period, but no longer counted when this returns.
  *
  * Return: 0; or -EINTR if the task was killed, with some of the tables freed.
  */
@@ -252,7 +252,7 @@ int mshare_free_tables(struct mshare_region *region, unsigned long start, unsign
 		LIST_HEAD(tables);
 		struct mshare_freeing freeing = { .tables = &tables, .left = ULONG_MAX };
 
-		/* As for other walks: all users share the lock. */
+		/* GiB by GiB, as in other walks: all users share the lock. */
 		next = min(end, ALIGN(start + 1, PUD_SIZE));
 		if (mmap_write_lock_killable(mm))
 			return -EINTR;
@@ -265,22 +265,22 @@ int mshare_free_tables(struct mshare_region *region, unsigned long start, unsign
 	return 0;
 }
 
-/* So many tables are worth the mmap_lock; it is held for at most twice as many. */
+/* This many tables are worth the mmap_lock.  It is held for at most twice as many. */
 #define MSHARE_SHRINK_BATCH	32UL
 
-/* And for so much of a region, as there may be many PMD entries without a table. */
+/* And for this much of a region, as there may be many PMD entries without a table. */
 #define MSHARE_SHRINK_RANGE	SZ_1T
 
 /*
- * One of so many turns takes tables that are not in use, too.  What is emptied and still
- * needed comes back in part, so turns that follow each other soon make more tables.
+ * One turn in this many also takes tables that are not in use.  A table that is emptied and
+ * still needed comes back only partly full, so frequent turns of this kind make more tables.
  */
 #define MSHARE_SHRINK_TURNS	16
 
-/* In ms, for how long nobody looks again when two such turns have taken nothing. */
+/* In ms: how long the shrinker pauses when two such turns have taken nothing. */
 #define MSHARE_SHRINK_PAUSE	20
 
-/* As mmap_write_lock(), which nobody else wants to try. */
+/* A trylock variant of mmap_write_lock(), which no other code needs. */
 static bool mshare_mmap_write_trylock(struct mm_struct *mm)
 {
 	if (!down_write_trylock(&mm->mmap_lock))
@@ -289,7 +289,7 @@ static bool mshare_mmap_write_trylock(struct mm_struct *mm)
 	return true;
 }
 
-/* Looks at freeing->left tables, from where the last call has ended. */
+/* Looks at freeing->left tables, starting where the last call ended. */
 static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *freeing)
 {
 	unsigned long start = max(region->shrink_next, MSHARE_HOST_START);
@@ -299,7 +299,7 @@ static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *fr
 	bool more = false;
 
 	freeing->idle = region->shrink_turn % MSHARE_SHRINK_TURNS == MSHARE_SHRINK_TURNS - 1;
-	/* Without a user exit_mmap() has been, or is about to wait for the lock. */
+	/* Without a user, exit_mmap() has run or is about to wait for the lock. */
 	if (start < end && atomic_read(&mm->mm_users))
 		more = mshare_take_tables(mm, start, end, freeing);
 	if (!more && end < last) {
@@ -321,10 +321,10 @@ static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *fr
  * mshare_shrink_in_vain - Is it too early to look at the tables of a region again?
  * @region: The region; the caller has a reference to the mm.
  *
- * Before memory counts as used up, reclaim asks for all objects many times, by some thousand
+ * Before memory counts as used up, reclaim asks for all objects many times, in a few thousand
  * calls each time.
  *
- * Return: Whether enough turns for any table that can be taken have taken none, and the
+ * Return: true if enough turns to take any table that can be taken have taken none, and the
  * last of them has just ended.
  */
 bool mshare_shrink_in_vain(const struct mshare_region *region)
@@ -340,13 +340,14 @@ bool mshare_shrink_in_vain(const struct mshare_region *region)
  * @nr: How many bytes of tables to look at, in addition to those that are still due.
  * @tables: The tables are added here, for mshare_put_tables().
  *
- * Does nothing until a batch is due.  It goes through the region in turns: all take the
- * tables that are empty, and one of sixteen also those that were not used since the last
+ * Does nothing until a batch is due.  It goes through the region in turns.  All of them take
+ * the empty tables, and one in sixteen also takes those that were not used since the last
  * such turn.
  *
- * A turn is no time: with much to reclaim there are several in a call of the shrinker.
+ * A turn is not a measure of time.  With much to reclaim, one call of the shrinker makes
+ * several.
  *
- * Return: The number of tables taken; 0 also if the lock could not be had.
+ * Return: The number of tables taken, or 0 if the lock was not available.
  */
 unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long nr,
 				   struct list_head *tables)
@@ -356,11 +357,11 @@ unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long n
 	unsigned long due, batch;
 
 	due = atomic_long_add_return(nr, &region->shrink_due);
-	/* Of a small region a quarter is enough. */
+	/* For a small region, a quarter of its tables is enough. */
 	batch = clamp(mm_pgtables_bytes(mm) / PAGE_SIZE / 4, 1UL, MSHARE_SHRINK_BATCH);
 	if (due < batch * PAGE_SIZE || !mshare_mmap_write_trylock(mm))
 		return 0;
-	/* Another task may have had the lock: nothing is due any more, or more than a batch. */
+	/* Another task may have held the lock: now nothing is due, or more than a batch. */
 	due = atomic_long_xchg(&region->shrink_due, 0);
 	freeing.left = min(due / PAGE_SIZE, 2 * MSHARE_SHRINK_BATCH);
 	if (freeing.left)

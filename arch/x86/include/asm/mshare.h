@@ -65,7 +65,7 @@ static inline bool arch_mshare_attached(const struct mm_struct *mm)
 	/*
 	 * A caller that acts on this reads the pointer once more.  A volatile
 	 * read would cost an instruction in each switch between processes that
-	 * are no guests.
+	 * are not guests.
 	 */
 	return data_race(mm->context.mshare);
 }

@@ -11,7 +11,7 @@
 
 #ifdef CONFIG_MSHARE
 
-/* Generations that an ASID notes. */
+/* Generations that an ASID records. */
 #define MSHARE_SEEN_GENS	16
 
 /**
@@ -23,8 +23,8 @@
  * @gen: Index of the generation of @host in &struct mshare_seen.  The hosts of a set
  *	are numbered in their order; those from %MSHARE_SEEN_GENS - 1 on share the
  *	last generation.
- * @first: This is the first attachment of @host in its set.  What is done once a
- *	host is done for this one.
+ * @first: This is the first attachment of @host in its set.  Work that is done once
+ *	per host is done for this one.
  */
 struct mshare_attachment {
 	struct mm_struct *host;
@@ -43,7 +43,7 @@ struct mshare_attachment {
  * and the hosts are in the order of their addresses, so that two sets can be
  * compared in one pass.
  *
- * @id: Number of the set.  It is not 0 and is never used again.
+ * @id: Number of the set.  It is not 0 and is never reused.
  * @rcu: Frees it.
  * @nr: Entries in @at.
  * @hosts: Different hosts in @at.
@@ -59,7 +59,7 @@ struct mshare_set {
 
 /**
  * struct mshare_seen - Generations of the hosts that an ASID has caught up with.
- * @id: The set that @gen is of.
+ * @id: The set that @gen belongs to.
  * @gen: The generations of its hosts.  The last is the sum of all that share it.
  *
  * The ASID holds nothing that is older than the hosts' tables at @gen.
@@ -72,7 +72,7 @@ struct mshare_seen {
 /**
  * enum mshare_flush - What an ASID must flush to be up to date.
  * @MSHARE_FLUSH_NONE: Nothing.
- * @MSHARE_FLUSH_RANGE: The range of the present flush.
+ * @MSHARE_FLUSH_RANGE: The range of the current flush.
  * @MSHARE_FLUSH_ALL: Everything.
  */
 enum mshare_flush {
@@ -88,8 +88,8 @@ static inline bool mshare_gen_is_sum(const struct mshare_set *set, unsigned int 
 }
 
 /**
- * mshare_see - Note the present generations of the hosts of a set in an ASID.
- * @seen: What the ASID has noted before.
+ * mshare_see - Record the current generations of the hosts of a set in an ASID.
+ * @seen: The previous record of the ASID.
  * @set: The set.
  * @cpu: The CPU of the ASID.  It enters the mask of each host before that host's
  *	generation is read.
@@ -130,7 +130,7 @@ static inline bool mshare_see(struct mshare_seen *seen, const struct mshare_set 
 	return stale;
 }
 
-/* The present generation of @at in @set, or the sum if several hosts share it. */
+/* The current generation of @at in @set, or the sum if several hosts share it. */
 static inline u64 mshare_gen_now(const struct mshare_set *set, const struct mshare_attachment *at)
 {
 	u64 sum = 0;
@@ -145,11 +145,11 @@ static inline u64 mshare_gen_now(const struct mshare_set *set, const struct msha
 
 /**
  * mshare_flush_needed - Decide what an ASID must flush for a change of a host.
- * @seen: What the ASID has noted.
+ * @seen: The record of the ASID.
  * @set: The set of the loaded guest.
  * @gen: Index of the host's generation in @seen.
- * @now: The present value of that generation.
- * @range_gen: The generation of the range of the present flush, or
+ * @now: The current value of that generation.
+ * @range_gen: The generation of the range of the current flush, or
  *	%TLB_GENERATION_INVALID if everything is to be flushed.
  *
  * Changes of other hosts have flushes of their own.  Flushing the range is enough
@@ -265,10 +265,10 @@ static inline struct mshare_set *mshare_set_of(struct mm_struct *mm)
 
 /**
  * mshare_stay - Do two guests have the same region, and no other?
- * @prev: The one, which this CPU leaves.
- * @next: The other mm, any.
+ * @prev: The guest that this CPU leaves.
+ * @next: The mm that it switches to, guest or not.
  *
- * The set of @prev is not read if @next is no guest: see __mshare_switch_out().
+ * The set of @prev is not read if @next is not a guest: see __mshare_switch_out().
  *
  * Return: true if this CPU stays in the masks of all hosts of @prev.
  */
@@ -280,7 +280,7 @@ static inline bool mshare_stay(struct mm_struct *prev, struct mm_struct *next)
 	       from->at[0].host == to->at[0].host;
 }
 
-/* Hooks of arch/x86/mm/tlb.c; arch/x86/mm/mshare.c has what is out of line. */
+/* Hooks of arch/x86/mm/tlb.c; their out-of-line parts are in arch/x86/mm/mshare.c. */
 
 void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next);
 bool __mshare_catch_up(struct mm_struct *mm, u16 asid);
@@ -288,8 +288,8 @@ void __mshare_flush_cpu(const struct flush_tlb_info *f);
 void __mshare_trace_flush(struct mm_struct *mm, unsigned long start, unsigned long end);
 
 /*
- * These are called by thunks that save all registers.  With ordinary calls, a switch
- * between processes that are no guests would have to save those that a call changes.
+ * These are called through thunks that save all registers.  With ordinary calls, a switch
+ * between processes that are not guests would have to save those that a call changes.
  */
 static inline void mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 {
@@ -323,7 +323,7 @@ static inline bool mshare_catch_up_lazy(struct mm_struct *mm, u16 asid)
 
 static inline bool mshare_flush_cpu(const struct flush_tlb_info *f)
 {
-	/* The first two read no cache line of an mm to which another CPU is writing. */
+	/* The first two tests read no cache line of an mm that another CPU is writing to. */
 	if (likely(!f->mm || f->mm == this_cpu_read(cpu_tlbstate.loaded_mm) ||
 		   !mm_is_mshare_host(f->mm)))
 		return false;

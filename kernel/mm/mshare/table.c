@@ -309,9 +309,10 @@ static void mshare_go_on(struct mshare_region *region, struct mshare_freeing *fr
 	region->shrink_next = more ? freeing->next : 0;
 	if (freeing->freed)
 		WRITE_ONCE(region->shrink_vain, 0);
+	else if (!more)
+		WRITE_ONCE(region->shrink_vain, region->shrink_vain + 1);
 	if (!more) {
 		region->shrink_turn++;
-		WRITE_ONCE(region->shrink_vain, region->shrink_vain + 1);
 		WRITE_ONCE(region->shrink_ended, jiffies);
 	}
 	mshare_count_tables(region, start, end, freeing->freed, true);

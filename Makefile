@@ -59,7 +59,7 @@ help:
 	@echo 'make objects      what the patches touch and our files only, warnings are errors'
 	@echo '                  [FLAVOUR=cloud|amd64, KCONFIG=FILE: with that configuration]'
 	@echo 'make series       the kernel part as patches to be mailed, with a cover letter: build/send'
-	@echo 'make series-check  does git am take them, does each compile, what says checkpatch?'
+	@echo 'make series-check  does git am take them, does each compile, what says checkpatch, does it boot?'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
 	@echo 'make kernel-kcsan build/kcsan/bzImage and vmlinux: looks for data races'
 	@echo 'make kernel-flavour  build/FLAVOUR/bzImage and vmlinux, and the modules: of FLAVOUR or'
@@ -129,7 +129,7 @@ objects: deps
 series: deps
 	@kernel/send/make
 
-series-check: deps
+series-check: tests
 	@kernel/send/check
 
 kernel-base: deps

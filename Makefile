@@ -53,7 +53,9 @@ help:
 	@echo '                  With spin, minutes'
 	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
 	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
-	@echo 'make check-long   mutate, stress, differ, races, shuffle and writeback'
+	@echo 'make oom          the OOM killer on the debug kernel: 15 minutes'
+	@echo 'make 4level       what depends on the paging mode, on the debug kernel with four levels'
+	@echo 'make check-long   mutate, stress, differ, races, shuffle, writeback, oom and 4level'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make objects      what the patches touch and our files only, warnings are errors'
@@ -346,12 +348,23 @@ writeback: kernel tests
 		env ROUNDS=$(ROUNDS) MST_TIMEOUT=10800 \
 		sh build/selftests/run_tests.sh build/selftests writeback_test
 
+# The OOM killer on the debug kernel, as large as on the fast one.  It shows where it was called.
+oom: kernel-debug tests
+	@skip='fills all memory' selftests/vm/long debug/oom $(SEED) "--mem 3072 --timeout 7200 --allow Call.Trace:" \
+		sh build/selftests/run_tests.sh build/selftests oom_test
+
+# All that depends on the paging mode, on the debug kernel with four levels.
+4level: kernel-debug tests
+	@selftests/vm/long debug/4level $(SEED) "--mem 4096 --disk 256 --timeout 7200 \
+			--append hugepagesz=1G --append hugepages=1 --cpu max,la57=off" \
+		sh build/selftests/run_tests.sh build/selftests paging
+
 # The TLB protocol and the registry of files as models, every configuration.
 model: deps
 	@selftests/model/run
 
 # What is too long for make check, one line a run in selftests/results.tsv.
-check-long: mutate stress differ races shuffle writeback
+check-long: mutate stress differ races shuffle writeback oom 4level
 
 KERNEL = $(BUILD)/bzImage
 shell: deps
@@ -361,4 +374,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-flavour objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback model check-long clean install uninstall check-lib check-services check-level1 files regress-files image check-image bench-flavour
+.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-flavour objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback oom 4level model check-long clean install uninstall check-lib check-services check-level1 files regress-files image check-image bench-flavour

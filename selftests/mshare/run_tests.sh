@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs the tests of mshare in DIR and prints one TAP stream.
 #
-#	run_tests.sh DIR [all|core|paging|NAME...]
+#	run_tests.sh DIR [all [K/N]|most|core|paging|NAME...]
 #
+# K/N is the Kth of N parts.
 # "core" are the tests of smoke, and of the package mshare-tests, which takes the list
 # from here.
 # "paging" are the tests that depend on the paging mode and on the TLB: they
@@ -12,6 +13,7 @@
 # prints call traces, numa_test, which needs another machine, differ_test, which takes
 # very long on the debug kernel, and reclaim_test: there pages may be back in use before
 # they have left the swap cache.
+# "most" are these without run_files_test, a sixth of the time on the debug kernel.
 # Environment: MST_TIMEOUT, seconds for a binary (3600); MST_SEED, a number for a
 # random order.
 
@@ -25,13 +27,18 @@ if [ ! -d "$dir" ]; then
 fi
 shift
 case ${1:-all} in
-all)
+all | most)
+	which=${1:-all}
+	part=${2:-1/1}
+	next=0
 	set --
 	for name in "$dir"/*_test; do
 		case ${name##*/} in
-		oom_test | nomem_test | numa_test | reclaim_test | differ_test) ;;
-		*) set -- "$@" "$name" ;;
+		oom_test | nomem_test | numa_test | reclaim_test | differ_test) continue ;;
+		run_files_test) [ "$which" = all ] || continue ;;
 		esac
+		[ "$next" -ne $((${part%/*} - 1)) ] || set -- "$@" "$name"
+		next=$(((next + 1) % ${part#*/}))
 	done ;;
 core)
 	# shellcheck disable=SC2086 # a list of words

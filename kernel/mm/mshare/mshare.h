@@ -9,6 +9,7 @@
 #include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/mshare.h>
+#include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
@@ -106,6 +107,11 @@ struct mshare_region {
 	unsigned int shrink_vain;
 	/** @shrink_ended: In jiffies. */
 	unsigned long shrink_ended;
+	/**
+	 * @shrink_lock: Held by the task that looks at tables; others that reclaim wait for it.
+	 * Inside it, the host's mmap_lock is only tried.
+	 */
+	struct mutex shrink_lock;
 	/** @shrink_due: How many bytes of tables it is to look at. */
 	atomic_long_t shrink_due;
 	/** @payer: In the list of regions that the same cgroup pays for; its own lock. */

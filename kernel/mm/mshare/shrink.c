@@ -9,7 +9,8 @@
  *
  * Tables are charged to the cgroup of the region's creator, so reclaim of that cgroup takes
  * them.  Reclaim may start wherever memory is allocated, with locks of the region held, or in
- * a fault that is about to use the next table.  So nothing here waits for a lock of the host.
+ * a fault that is about to use the next table.  So nothing here waits for a lock of the host,
+ * but only for another task that is here.
  */
 #include <linux/init.h>
 #include <linux/list_lru.h>
@@ -115,6 +116,7 @@ static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink
 int mshare_shrinker_prepare(struct mshare_region *region)
 {
 	INIT_LIST_HEAD(&region->payer);
+	mutex_init(&region->shrink_lock);
 #ifdef CONFIG_MEMCG
 	if (mshare_shrinker && mshare_payer(region))
 		return memcg_list_lru_alloc(region->memcg, &mshare_payers, GFP_KERNEL);

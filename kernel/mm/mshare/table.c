@@ -345,10 +345,13 @@ bool mshare_shrink_in_vain(const struct mshare_region *region)
  * the empty tables, and one in sixteen also takes those that were not used since the last
  * such turn.
  *
+ * One task at a time looks at the tables of a region, and others wait for it.  They may find
+ * that it has done what was due.
+ *
  * A turn is not a measure of time.  With much to reclaim, one call of the shrinker makes
  * several.
  *
- * Return: The number of tables taken, or 0 if the lock was not available.
+ * Return: The number of tables taken, 0 also if the mmap_lock was not available.
  */
 unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long nr,
 				   struct list_head *tables)
@@ -360,13 +363,21 @@ unsigned long mshare_shrink_tables(struct mshare_region *region, unsigned long n
 	due = atomic_long_add_return(nr, &region->shrink_due);
 	/* For a small region, a quarter of its tables is enough. */
 	batch = clamp(mm_pgtables_bytes(mm) / PAGE_SIZE / 4, 1UL, MSHARE_SHRINK_BATCH);
-	if (due < batch * PAGE_SIZE || !mshare_mmap_write_trylock(mm))
+	if (due < batch * PAGE_SIZE)
 		return 0;
-	/* Another task may have held the lock: now nothing is due, or more than a batch. */
-	due = atomic_long_xchg(&region->shrink_due, 0);
-	freeing.left = min(due / PAGE_SIZE, 2 * MSHARE_SHRINK_BATCH);
-	if (freeing.left)
+	/*
+	 * Safe with any lock of the region held: inside, nothing sleeps for a lock, and the
+	 * mmap_lock is only tried.  Without this wait, the others would go on evicting pages
+	 * and leave the task that looks a small part of the processors.
+	 */
+	mutex_lock(&region->shrink_lock);
+	if (atomic_long_read(&region->shrink_due) >= batch * PAGE_SIZE &&
+	    mshare_mmap_write_trylock(mm)) {
+		due = atomic_long_xchg(&region->shrink_due, 0);
+		freeing.left = min(due / PAGE_SIZE, 2 * MSHARE_SHRINK_BATCH);
 		mshare_go_on(region, &freeing);
-	mmap_write_unlock(mm);
+		mmap_write_unlock(mm);
+	}
+	mutex_unlock(&region->shrink_lock);
 	return freeing.freed;
 }

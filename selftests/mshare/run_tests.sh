@@ -13,7 +13,8 @@
 # prints call traces, numa_test, which needs another machine, differ_test, which takes
 # very long on the debug kernel, and reclaim_test: there pages may be back in use before
 # they have left the swap cache.
-# "most" are these without run_files_test, a sixth of the time on the debug kernel.
+# "most" are these without the programs that mostly run other programs, which take a quarter
+# of the time on the debug kernel.
 # Environment: MST_TIMEOUT, seconds for a binary (3600); MST_SEED, a number for a
 # random order.
 
@@ -35,7 +36,7 @@ all | most)
 	for name in "$dir"/*_test; do
 		case ${name##*/} in
 		oom_test | nomem_test | numa_test | reclaim_test | differ_test) continue ;;
-		run_files_test) [ "$which" = all ] || continue ;;
+		run_test | run_files_test | examples_test) [ "$which" = all ] || continue ;;
 		esac
 		[ "$next" -ne $((${part%/*} - 1)) ] || set -- "$@" "$name"
 		next=$(((next + 1) % ${part#*/}))

@@ -53,7 +53,7 @@ help:
 	@echo '                  With spin, minutes'
 	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
 	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
-	@echo 'make oom          the OOM killer on the debug kernel: 15 minutes'
+	@echo 'make oom          the OOM killer on the debug kernel'
 	@echo 'make 4level       what depends on the paging mode, on the debug kernel with four levels'
 	@echo 'make check-long   mutate, stress, differ, races, shuffle, writeback, oom and 4level'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'

@@ -454,7 +454,7 @@ TEST(every_attachment_of_a_guest_is_flushed_for_34_pages)
 static long pages_flushed(int fd, char *addr, int pages)
 {
 	char *text, *at, *next;
-	long flushed = -2;
+	long flushed = -2, part;
 	int i;
 
 	/* The first flush after something else finds more to do. */
@@ -464,13 +464,19 @@ static long pages_flushed(int fd, char *addr, int pages)
 		    mshare_unmap(fd, 0, pages * PAGE, 0))
 			return flushed;
 	}
-	/* What the last flush of a region was here; others are of this process alone. */
+	/*
+	 * What the flushes of regions were here; others are of this process alone.  There are
+	 * two if something else wants to run in the middle: zap_pte_range() lets it, and must
+	 * have flushed what it has done of dirty pages.
+	 */
 	text = slurp(FLUSHES "trace");
-	for (at = NULL, next = text; next && (next = strstr(next, " mshare_flush: ")); next++)
-		at = next;
-	at = at ? strstr(at, " tlb_flush: pages:") : NULL;
-	if (at)
-		flushed = strtol(at + strlen(" tlb_flush: pages:"), NULL, 10);
+	for (next = text; next && (next = strstr(next, " mshare_flush: ")); next++) {
+		at = strstr(next, " tlb_flush: pages:");
+		if (!at)
+			break;
+		part = strtol(at + strlen(" tlb_flush: pages:"), NULL, 10);
+		flushed = part == -1 || flushed == -1 ? -1 : part + (flushed > 0 ? flushed : 0);
+	}
 	free(text);
 	return flushed;
 }

@@ -470,12 +470,11 @@ static long pages_flushed(int fd, char *addr, int pages)
 	 * have flushed what it has done of dirty pages.
 	 */
 	text = slurp(FLUSHES "trace");
-	for (next = text; next && (next = strstr(next, " mshare_flush: ")); next++) {
+	for (flushed = 0, next = text;
+	     flushed >= 0 && next && (next = strstr(next, " mshare_flush: ")); next++) {
 		at = strstr(next, " tlb_flush: pages:");
-		if (!at)
-			break;
-		part = strtol(at + strlen(" tlb_flush: pages:"), NULL, 10);
-		flushed = part == -1 || flushed == -1 ? -1 : part + (flushed > 0 ? flushed : 0);
+		part = at ? strtol(at + strlen(" tlb_flush: pages:"), NULL, 10) : -2;
+		flushed = part < 0 ? part : flushed + part;
 	}
 	free(text);
 	return flushed;

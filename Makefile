@@ -335,10 +335,12 @@ races: kernel-kcsan tests
 	@selftests/vm/long kcsan/races $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 1200))" \
 		build/selftests/stress $$(($(MINUTES) * 60)) $(SEED)
 
+# The machine of most tests.
+MACHINE = --mem 4096 --disk 256 --append hugepagesz=1G --append hugepages=1
+
 # Every test on the debug kernel, its programs in random order.
 shuffle: kernel-debug tests
-	@selftests/vm/long debug/shuffle $(SEED) "--mem 4096 --disk 256 --timeout 10800 \
-			--append hugepagesz=1G --append hugepages=1" \
+	@selftests/vm/long debug/shuffle $(SEED) "$(MACHINE) --timeout 10800" \
 		env MST_SEED=$(SEED) sh build/selftests/run_tests.sh build/selftests all
 
 # No lost write in so many rounds, on the fast kernel.
@@ -355,8 +357,7 @@ oom: kernel-debug tests
 
 # All that depends on the paging mode, on the debug kernel with four levels.
 4level: kernel-debug tests
-	@selftests/vm/long debug/4level $(SEED) "--mem 4096 --disk 256 --timeout 7200 \
-			--append hugepagesz=1G --append hugepages=1 --cpu max,la57=off" \
+	@selftests/vm/long debug/4level $(SEED) "$(MACHINE) --timeout 7200 --cpu max,la57=off" \
 		sh build/selftests/run_tests.sh build/selftests paging
 
 # The TLB protocol and the registry of files as models, every configuration.

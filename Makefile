@@ -55,7 +55,10 @@ help:
 	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
 	@echo 'make oom          the OOM killer on the debug kernel'
 	@echo 'make 4level       what depends on the paging mode, on the debug kernel with four levels'
-	@echo 'make check-long   mutate, stress, differ, races, shuffle, writeback, oom and 4level'
+	@echo 'make rt           the core tests with PREEMPT_RT'
+	@echo 'make clang        the core tests on a kernel that clang makes, with LTO and CFI'
+	@echo 'make check-long   mutate, stress, differ, races, shuffle, writeback, oom, 4level,'
+	@echo '                  rt and clang'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make objects      what the patches touch and our files only, warnings are errors'
@@ -64,6 +67,8 @@ help:
 	@echo 'make series-check  does git am take them, does each compile, what says checkpatch, does it boot?'
 	@echo 'make kernel-debug build/debug/bzImage and vmlinux: KASAN, lockdep, kmemleak ..'
 	@echo 'make kernel-kcsan build/kcsan/bzImage and vmlinux: looks for data races'
+	@echo 'make kernel-rt    build/rt/bzImage and vmlinux: with PREEMPT_RT'
+	@echo 'make kernel-clang build/clang/bzImage and vmlinux: by clang, with LTO and CFI'
 	@echo 'make kernel-flavour  build/FLAVOUR/bzImage and vmlinux, and the modules: of FLAVOUR or'
 	@echo '                  KCONFIG (build/local) [DIRS="net fs ..": no modules, but the objects there]'
 	@echo 'make kernel-base  build/base.bzImage: the kernel without our patches'
@@ -115,6 +120,19 @@ kernel-debug: deps
 kernel-kcsan: deps
 	@kernel/prepare
 	@kernel/build $(WITHOUT) $(BUILD)/src kcsan $(OUT)/kcsan $(CONFIGS)/base.config $(CONFIGS)/kcsan.config $(SYMBOLS_CONFIG)
+	@$(WARN)
+
+# Where most locks sleep; see 'make rt'.
+kernel-rt: deps
+	@kernel/prepare
+	@kernel/build $(WITHOUT) $(BUILD)/src rt $(OUT)/rt $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/rt.config $(SYMBOLS_CONFIG)
+	@$(WARN)
+
+# By the other compiler; see 'make clang'.
+kernel-clang clang: PACKAGES += clang-16 lld-16 llvm-16
+kernel-clang: deps
+	@kernel/prepare
+	@LLVM=-16 kernel/build $(WITHOUT) $(BUILD)/src clang $(OUT)/clang $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/clang.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
 # With Debian's configuration, or another one.
@@ -355,6 +373,11 @@ oom: kernel-debug tests
 	@skip='fills all memory' selftests/vm/long debug/oom $(SEED) "--mem 3072 --timeout 7200 --allow Call.Trace:" \
 		sh build/selftests/run_tests.sh build/selftests oom_test
 
+# The core tests with PREEMPT_RT, and on a kernel made by clang with LTO and CFI.
+rt clang: %: kernel-% tests
+	@selftests/vm/long $@/core $(SEED) "$(MACHINE) --timeout 3600" \
+		sh build/selftests/run_tests.sh build/selftests core
+
 # All that depends on the paging mode, on the debug kernel with four levels.
 4level: kernel-debug tests
 	@selftests/vm/long debug/4level $(SEED) "$(MACHINE) --timeout 7200 --cpu max,la57=off" \
@@ -365,7 +388,7 @@ model: deps
 	@selftests/model/run
 
 # What is too long for make check, one line a run in selftests/results.tsv.
-check-long: mutate stress differ races shuffle writeback oom 4level
+check-long: mutate stress differ races shuffle writeback oom 4level rt clang
 
 KERNEL = $(BUILD)/bzImage
 shell: deps
@@ -375,4 +398,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-flavour objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback oom 4level model check-long clean install uninstall check-lib check-services check-level1 files regress-files image check-image bench-flavour
+.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-rt kernel-clang kernel-flavour objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback oom 4level rt clang model check-long clean install uninstall check-lib check-services check-level1 files regress-files image check-image bench-flavour

@@ -789,6 +789,24 @@ TEST_F(file, a_memfd_with_a_writer_cannot_be_sealed)
 	EXPECT_TRUE(BECOMES(!fcntl(file, F_ADD_SEALS, F_SEAL_WRITE)));
 }
 
+/* One call makes the object writable and larger. */
+TEST_F(file, a_writer_that_makes_it_larger_is_counted_once)
+{
+	int file = memfd(4 * LEN, MFD_ALLOW_SEALING), reader = reopened(file, O_RDONLY), fd, other;
+
+	fd = mshare_open(reader, LEN, 0);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(LEN, stat_of(fd).size);
+	other = mshare_open(file, 4 * LEN, 0);
+	ASSERT_LE(0, other);
+	EXPECT_EQ(4 * LEN, stat_of(fd).size);
+	EXPECT_ERR(EBUSY, fcntl(file, F_ADD_SEALS, F_SEAL_WRITE));
+	close(other);
+	close(fd);
+	EXPECT_TRUE(sys_mshare_becomes("regions", self->regions));
+	EXPECT_TRUE(BECOMES(!fcntl(file, F_ADD_SEALS, F_SEAL_WRITE)));
+}
+
 /* Lifetime */
 
 TEST_F(file, it_goes_with_the_last_who_has_it)

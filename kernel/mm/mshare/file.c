@@ -113,7 +113,7 @@ void mshare_forget_file(struct inode *inode)
 		atomic_long_dec(&region->user->mshare_regions);
 	remove_inode_hash(inode);
 	spin_lock(&inode->i_lock);
-	/* As in evict(), for __wait_on_freeing_inode(). */
+	/* As in evict() of Linux 6.12, for __wait_on_freeing_inode(). */
 	smp_mb();
 	inode_wake_up_bit(inode, __I_NEW);
 	spin_unlock(&inode->i_lock);
@@ -169,8 +169,12 @@ static void mshare_upgrade(struct mshare_region *region, struct file *own,
 	/* Advice may have split it. */
 	for_each_vma(vmi, vma) {
 		vma_start_write(vma);
-		/* Counted as vma_link_file() counts it; it cannot be denied any more. */
-		mapping_allow_writable(own->f_mapping);
+		/*
+		 * Counted as vma_link_file() counts it, which has done so with what was
+		 * appended.  It cannot be denied any more.
+		 */
+		if (!vma_is_shared_maywrite(vma))
+			mapping_allow_writable(own->f_mapping);
 		vma_set_file(vma, own);
 		vm_flags_set(vma, vm_flags);
 		vma_set_page_prot(vma);

@@ -201,6 +201,58 @@ TEST_F(shrink, only_the_cgroup_that_is_short_of_memory_loses_them)
 	EXPECT_OK(close(fd));
 }
 
+/*
+ * All empty tables of a region go in as few calls as if the others, of which nothing can be
+ * taken, were not there: each of them is looked at again after 20 ms only.
+ */
+TEST_F(shrink, regions_without_a_table_to_take_are_passed_over)
+{
+	const int empty = 1024, a_call = 64;
+	struct timespec from, to;
+	int full[9], fd, calls = 0, i;
+	char *addr[9], *memory;
+	long long ms;
+
+	if (!scan_file())
+		SKIP(return, "no CONFIG_SHRINKER_DEBUG");
+	for (i = 0; i < 9; i++) {
+		full[i] = cgroup_region(self->dir, GIB);
+		ASSERT_LE(0, full[i]);
+		addr[i] = attached(full[i], 0, PAGE);
+		ASSERT_NE(NULL, addr[i]);
+		addr[i][0] = 1;
+	}
+	/* The one of the fixture first gives what nobody uses. */
+	for (i = 0; i < 10 * 10 * TURNS; i++)
+		ASSERT_TRUE(turn(self->dir));
+	EXPECT_GE(0, tables(self));
+
+	fd = cgroup_region(self->dir, 2 * GIB);
+	ASSERT_LE(0, fd);
+	memory = attached(fd, 0, empty * HUGE);
+	ASSERT_NE(NULL, memory);
+	for (i = 0; i < empty; i++) {
+		memory[i * HUGE] = 1;
+		ASSERT_OK(mshare_advise(fd, i * HUGE, PAGE, MADV_DONTNEED, 0));
+	}
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	while (stat_of(fd).tables_reclaimed < (uint64_t)empty && ++calls < 100 * empty)
+		ASSERT_TRUE(turn(self->dir));
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	ms = (to.tv_sec - from.tv_sec) * 1000LL + (to.tv_nsec - from.tv_nsec) / 1000000;
+	TH_LOG("%d calls in %lld ms", calls, ms);
+	EXPECT_LE(empty / a_call, calls);
+	EXPECT_GE(empty / a_call + 4 + 10 * (ms / 20 + 2), calls);
+
+	EXPECT_OK(mshare_detach(memory, 0));
+	EXPECT_OK(close(fd));
+	for (i = 0; i < 9; i++) {
+		EXPECT_EQ(0, stat_of(full[i]).tables_reclaimed);
+		EXPECT_OK(mshare_detach(addr[i], 0));
+		EXPECT_OK(close(full[i]));
+	}
+}
+
 /* How long some turns take, in us: the best of three. */
 static long long turns_take(struct __test_metadata *_metadata, const char *dir)
 {

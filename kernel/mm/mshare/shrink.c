@@ -33,6 +33,9 @@
 #define MSHARE_SHRINK_OBJECTS	8UL
 #define MSHARE_SHRINK_LEAST	(MSHARE_SHRINK_OBJECTS << 10)
 
+/* So many regions of which nothing can be taken are passed over at a time. */
+#define MSHARE_SHRINK_PASSED	256UL
+
 /* NULL if there was no memory for it at boot. */
 static struct shrinker *mshare_shrinker __ro_after_init;
 
@@ -78,22 +81,33 @@ static enum lru_status mshare_take_first(struct list_head *item, struct list_lru
 	return LRU_ROTATE;
 }
 
+/* The next of @regions regions that is worth a look, with a reference to its mm, or NULL. */
+static struct mshare_region *mshare_shrink_next(struct mem_cgroup *memcg, unsigned long regions)
+{
+	unsigned long left = min(regions, MSHARE_SHRINK_PASSED);
+
+	for (; left; left--) {
+		struct mshare_region *region = NULL;
+		unsigned long one = 1;
+
+		mshare_lru_walk_one(&mshare_payers, memcg, mshare_take_first, &region, &one);
+		if (!region || !mshare_shrink_in_vain(region))
+			return region;
+		mmdrop(region->mm);
+	}
+	return NULL;
+}
+
 /* Scans one region on behalf of all that are in the list. */
 static unsigned long mshare_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	unsigned long regions = list_lru_count_one(&mshare_payers, 0, sc->memcg);
-	unsigned long total = mshare_shrink_total(sc), freed, bytes, one = 1;
-	struct mshare_region *region = NULL;
+	unsigned long total = mshare_shrink_total(sc), freed, bytes;
+	struct mshare_region *region = mshare_shrink_next(sc->memcg, regions);
 	LIST_HEAD(tables);
 
-	mshare_lru_walk_one(&mshare_payers, sc->memcg, mshare_take_first, &region, &one);
 	if (!region)
 		return SHRINK_STOP;
-	/* If there are several regions, the others have got about as far. */
-	if (mshare_shrink_in_vain(region)) {
-		mmdrop(region->mm);
-		return SHRINK_STOP;
-	}
 	bytes = mm_pgtables_bytes(region->mm) * MSHARE_SHRINK_LOOKS * max(regions, 1UL);
 	freed = mshare_shrink_tables(region, mult_frac(bytes, min(sc->nr_to_scan, total), total),
 				     &tables);
@@ -124,6 +138,20 @@ int mshare_shrinker_prepare(struct mshare_region *region)
 	return 0;
 }
 
+#ifdef CONFIG_MEMCG
+/* Reclaim of @memcg and of the cgroups above calls the shrinker, on all nodes. */
+static void mshare_shrinker_call(struct mem_cgroup *memcg)
+{
+	int nid;
+
+	for (; memcg; memcg = parent_mem_cgroup(memcg))
+		for_each_node(nid)
+			set_shrinker_bit(memcg, nid, mshare_shrinker->id);
+}
+#else
+static void mshare_shrinker_call(struct mem_cgroup *memcg) { }
+#endif
+
 /**
  * mshare_shrinker_add - Let reclaim of its cgroup know about a region.
  * @region: Has been prepared.
@@ -133,16 +161,11 @@ int mshare_shrinker_prepare(struct mshare_region *region)
 void mshare_shrinker_add(struct mshare_region *region)
 {
 	struct mem_cgroup *memcg = mshare_payer(region);
-	int nid;
 
 	if (!mshare_shrinker)
 		return;
 	list_lru_add(&mshare_payers, &region->payer, 0, memcg);
-#ifdef CONFIG_MEMCG
-	for (; memcg; memcg = parent_mem_cgroup(memcg))
-		for_each_node(nid)
-			set_shrinker_bit(memcg, nid, mshare_shrinker->id);
-#endif
+	mshare_shrinker_call(memcg);
 }
 
 /**

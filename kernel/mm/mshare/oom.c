@@ -148,14 +148,17 @@ bool mshare_oom_quiet(struct mem_cgroup *memcg)
 {
 #ifdef CONFIG_MEMCG
 	static DEFINE_RATELIMIT_STATE(rs, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
-	bool member;
+	bool member = true;
 
 	/* A task that charges its own cgroup is reported as usual. */
 	if (!memcg || !current->active_memcg)
 		return false;
-	rcu_read_lock();
-	member = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
-	rcu_read_unlock();
+	/* Not only mshare charges others: what is no fault here is only limited. */
+	if (current->mshare_guest) {
+		rcu_read_lock();
+		member = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
+		rcu_read_unlock();
+	}
 	return !member || !__ratelimit(&rs);
 #else
 	return false;

@@ -404,7 +404,7 @@ static const struct super_operations mshare_super_ops = {
 	.evict_inode	= mshare_evict_inode,
 };
 
-/* dynamic_dname() takes no more than 64 bytes. */
+/* dynamic_dname() does not take a name of MSHARE_NAME_MAX bytes. */
 static char *mshare_dname(struct dentry *dentry, char *buffer, int buflen)
 {
 	int len = scnprintf(buffer, buflen, "/mshare:%s", dentry->d_name.name) + 1;

@@ -42,8 +42,8 @@ static struct file *mshare_own_file(struct mshare_region *region, unsigned long 
 
 /*
  * Frees the memory of anonymous objects.  With @wait, it waits for objects that are being
- * changed.  Otherwise it skips them, so that no lock can delay it.  It also skips huge
- * pages of hugetlbfs then, which do not help if memory is short.
+ * changed.  Otherwise it skips them, so that no lock of the host can delay it.  It also skips
+ * huge pages of hugetlbfs then, which do not help if memory is short.
  */
 static void mshare_truncate_objects(struct mshare_region *region, bool wait)
 {
@@ -54,6 +54,7 @@ static void mshare_truncate_objects(struct mshare_region *region, bool wait)
 		MA_STATE(mas, &mm->mm_mt, addr, addr);
 		struct vm_area_struct *vma;
 		struct file *file;
+		int err;
 
 		rcu_read_lock();
 		vma = mas_find(&mas, ULONG_MAX);
@@ -64,8 +65,9 @@ static void mshare_truncate_objects(struct mshare_region *region, bool wait)
 			break;
 		file = mshare_own_file(region, addr, wait);
 		if (file) {
-			WARN_ON_ONCE(do_truncate(file_mnt_idmap(file), file->f_path.dentry,
-						 0, 0, NULL));
+			err = do_truncate(file_mnt_idmap(file), file->f_path.dentry, 0, 0, NULL);
+			/* A task that is being killed does not wait: mshare_reap() does. */
+			WARN_ON_ONCE(err && err != -EINTR);
 			fput(file);
 		}
 		addr = mas.last + 1;

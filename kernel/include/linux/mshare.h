@@ -152,6 +152,11 @@ bool mshare_oom_quiet(struct mem_cgroup *memcg);
 
 #include <linux/sched/mm.h>
 
+static inline bool arch_mshare_attached(const struct mm_struct *mm)
+{
+	return false;
+}
+
 static inline bool arch_mshare_p4d_write(p4d_t p4d)
 {
 	return true;

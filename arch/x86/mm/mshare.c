@@ -40,7 +40,7 @@
  * for any other.  Emulated machines have no INVLPGB.  Only a KUnit test of the
  * slots and a model of the protocol, which has global ASIDs, cover this.
  *
- * On some kernels CPUs stay in mm_cpumask(guest) after a switch.  Publishing then
+ * CPUs may stay in mm_cpumask(guest) after a switch.  Publishing then
  * sends IPIs to CPUs that do not run the guest, and they find another mm loaded.
  * A CPU still leaves mm_cpumask(host) at once, because a flush of the host goes to
  * all CPUs in it.  A flusher that can be preempted after it has read the mask reads
@@ -138,7 +138,7 @@ void __mshare_switch_out(struct mm_struct *prev, struct mm_struct *next)
 		return;
 	from = mshare_set_of(prev);
 	mshare_assert_mask(prev, from);
-	leaving = mshare_leave(from, mshare_set_of(next));
+	leaving = mshare_begin_leaving(from, mshare_set_of(next));
 	while ((host = mshare_next_left(&leaving)))
 		cpumask_clear_cpu(cpu, mm_cpumask(host));
 }

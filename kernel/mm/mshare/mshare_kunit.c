@@ -274,7 +274,7 @@ static void hosts_that_are_left(struct kunit *test)
 		sets[a] = set_of(test, a);
 	for (a = 0; a < ARRAY_SIZE(sets); a++) {
 		for (b = 0; b < ARRAY_SIZE(sets); b++) {
-			leaving = mshare_leave(sets[a], sets[b]);
+			leaving = mshare_begin_leaving(sets[a], sets[b]);
 			for (n = 0; n < HOSTS; n++)
 				if (a & ~b & BIT(n))
 					KUNIT_EXPECT_PTR_EQ(test, host_nr(n),

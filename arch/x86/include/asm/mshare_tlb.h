@@ -248,8 +248,8 @@ static inline struct mm_struct *mshare_next_left(struct mshare_leaving *l)
 }
 
 /* Begin to find the hosts of @from that are not in @to.  Both may be NULL. */
-static inline struct mshare_leaving mshare_leave(const struct mshare_set *from,
-						 const struct mshare_set *to)
+static inline struct mshare_leaving mshare_begin_leaving(const struct mshare_set *from,
+							 const struct mshare_set *to)
 {
 	return (struct mshare_leaving) {
 		.at = from ? from->at : NULL, .left = from ? from->hosts : 0,

@@ -323,13 +323,32 @@ TEST_F(order, of_create)
 		  { EDQUOT, too_many_regions });
 }
 
+/*
+ * A VM in another process.  The first one of all and the end of the last change the code of
+ * the scheduler, which is best not done for each pair: see the end of vm/run.
+ */
+static pid_t vm_elsewhere(void)
+{
+	pid_t pid = fork();
+
+	if (!pid) {
+		CHILD_CHECK(ioctl(open("/dev/kvm", O_RDWR), KVM_CREATE_VM, 0) >= 0);
+		pause();
+	}
+	return pid;
+}
+
 TEST_F(order, of_attach)
 {
+	pid_t vm = vm_elsewhere();
+
 	EACH_PAIR(do_attach, { EINVAL, bad_flags }, { EINVAL, addr_not_aligned },
 		  { EBADF, not_open }, { EBADF, opened_as_path }, { EBADFD, not_a_region },
 		  { EACCES, not_for_reading }, { EACCES, not_for_writing }, { EINVAL, size_is_0 },
 		  { EEXIST, addr_taken }, { ENOMEM, addr_too_high }, { EOWNERDEAD, dead_owner },
 		  { ENOMEM, too_many_mappings }, { EBUSY, has_a_notifier });
+	kill(vm, SIGKILL);
+	waitpid(vm, NULL, 0);
 }
 
 TEST_F(order, of_detach)

@@ -149,6 +149,7 @@ objects: deps
 series: deps
 	@kernel/send/make
 
+series-check: PACKAGES += liburcu-dev
 series-check: tests
 	@kernel/send/check
 

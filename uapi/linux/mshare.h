@@ -11,10 +11,10 @@
 #include <linux/types.h>
 
 /*
- * System call numbers, x86-64 only (ABI column "64").  609 to 615 are
- * reserved for the family.
+ * System call numbers, where the headers of the kernel have none.  They are those
+ * of x86-64 only (ABI column "64"): elsewhere, other calls may have these numbers.
  */
-#ifndef __NR_mshare_create
+#if defined(__x86_64__) && !defined(__ILP32__) && !defined(__NR_mshare_create)
 #define __NR_mshare_create	600
 #define __NR_mshare_attach	601
 #define __NR_mshare_detach	602

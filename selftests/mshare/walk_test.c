@@ -381,6 +381,12 @@ TEST(mincore_tells_of_a_file_what_its_own_permissions_allow)
 		/* As for an ordinary mapping of the file: nothing is told. */
 		CHILD_CHECK(!memcmp(vec, "\1\1\1\1\0\0\0\0", 8));
 	});
+	ASSERT_OK(fchmod(file, 0666));
+	IN_CHILD({
+		CHILD_CHECK(!setresgid(65534, 65534, 65534) && !setresuid(65534, 65534, 65534));
+		CHILD_CHECK(!mincore(addr, 8 * PAGE, vec));
+		CHILD_CHECK(!memcmp(vec, "\0\1\0\0\0\0\0\0", 8));
+	});
 	ASSERT_OK(mshare_detach(addr, 0));
 }
 

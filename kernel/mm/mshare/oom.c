@@ -148,17 +148,14 @@ bool mshare_oom_quiet(struct mem_cgroup *memcg)
 {
 #ifdef CONFIG_MEMCG
 	static DEFINE_RATELIMIT_STATE(rs, DEFAULT_RATELIMIT_INTERVAL, DEFAULT_RATELIMIT_BURST);
-	bool member = true;
+	bool member;
 
 	/* A task that charges its own cgroup is reported as usual. */
 	if (!memcg || !current->active_memcg)
 		return false;
-	/* Not only mshare charges others: what is no fault here is only limited. */
-	if (current->mshare_guest) {
-		rcu_read_lock();
-		member = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
-		rcu_read_unlock();
-	}
+	rcu_read_lock();
+	member = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);
+	rcu_read_unlock();
 	return !member || !__ratelimit(&rs);
 #else
 	return false;

@@ -183,6 +183,12 @@ static long do_open(const struct call *c, int fd)
 	return mshare_open(fd, c->length, c->flags);
 }
 
+/* Makes a VM of KVM, which follows the page tables of this process until it ends. */
+static bool make_vm(void)
+{
+	return ioctl(open("/dev/kvm", O_RDWR), KVM_CREATE_VM, 0) >= 0;
+}
+
 /* Makes the call in a child: what is put around it ends with the child. */
 static int errno_of(const struct call *c, long (*make)(const struct call *c, int fd))
 {
@@ -195,11 +201,8 @@ static int errno_of(const struct call *c, long (*make)(const struct call *c, int
 		int fd = descriptor(c);
 
 		CHILD_CHECK(fd >= 0);
-		if (c->notifier) {
-			int kvm = open("/dev/kvm", O_RDWR);
-
-			CHILD_CHECK(ioctl(kvm, KVM_CREATE_VM, 0) >= 0);
-		}
+		if (c->notifier)
+			CHILD_CHECK(make_vm());
 		if (c->sealed)
 			CHILD_CHECK(!syscall(__NR_mseal, c->addr, SLOT, 0));
 		if (c->limit)
@@ -332,7 +335,7 @@ static pid_t vm_elsewhere(void)
 	pid_t pid = fork();
 
 	if (!pid) {
-		CHILD_CHECK(ioctl(open("/dev/kvm", O_RDWR), KVM_CREATE_VM, 0) >= 0);
+		CHILD_CHECK(make_vm());
 		pause();
 	}
 	return pid;

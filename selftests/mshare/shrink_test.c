@@ -79,8 +79,8 @@ static bool shrink_all(void)
 	return write_text("/proc/sys/vm/drop_caches", "2");
 }
 
-/* Where our shrinker takes orders; NULL without CONFIG_SHRINKER_DEBUG. */
-static const char *scan_file(void)
+/* A file of our shrinker; NULL without CONFIG_SHRINKER_DEBUG. */
+static const char *shrinker_file(const char *name)
 {
 	static char path[300];
 	struct dirent *entry;
@@ -89,9 +89,10 @@ static const char *scan_file(void)
 	shrinkers = opendir(DEBUG);
 	if (!shrinkers)
 		return NULL;
+	*path = 0;
 	while (!*path && (entry = readdir(shrinkers)))
 		if (!strncmp(entry->d_name, "mshare-", 7))
-			snprintf(path, sizeof(path), DEBUG "/%s/scan", entry->d_name);
+			snprintf(path, sizeof(path), DEBUG "/%s/%s", entry->d_name, name);
 	closedir(shrinkers);
 	return *path ? path : NULL;
 }
@@ -105,7 +106,7 @@ static bool turn(const char *dir)
 	if (stat(dir, &st))
 		return false;
 	snprintf(text, sizeof(text), "%llu 0 %d", (unsigned long long)st.st_ino, ALL);
-	return write_text(scan_file(), text);
+	return write_text(shrinker_file("scan"), text);
 }
 
 /* Those of one cgroup.  Without swap space there may be nothing else: that is not an error. */
@@ -168,7 +169,7 @@ TEST_F(shrink, a_table_in_use_stays)
 	uint64_t entry = 0, resident;
 	int turns = 0;
 
-	if (!scan_file())
+	if (!shrinker_file("scan"))
 		SKIP(return, "no CONFIG_SHRINKER_DEBUG");
 	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
 	do {
@@ -213,7 +214,7 @@ TEST_F(shrink, regions_without_a_table_to_take_are_passed_over)
 	char *addr[9], *memory;
 	long long ms;
 
-	if (!scan_file())
+	if (!shrinker_file("scan"))
 		SKIP(return, "no CONFIG_SHRINKER_DEBUG");
 	for (i = 0; i < 9; i++) {
 		full[i] = cgroup_region(self->dir, GIB);
@@ -281,7 +282,7 @@ TEST_F(shrink, it_takes_no_longer_when_others_have_many_regions)
 	long long old = read_number(limit), few, many;
 	int i;
 
-	if (!scan_file())
+	if (!shrinker_file("scan"))
 		SKIP(return, "no CONFIG_SHRINKER_DEBUG");
 	ASSERT_OK(setrlimit(RLIMIT_NOFILE, &files));
 	ASSERT_TRUE(write_number(limit, 0));
@@ -319,6 +320,61 @@ TEST_F(shrink, when_its_cgroup_was_removed_the_nearest_above_frees_them)
 	EXPECT_OK(mshare_detach(addr, 0));
 	EXPECT_OK(close(fd));
 	EXPECT_TRUE(BECOMES(!rmdir(outer)));
+}
+
+/* Does the shrinker know of a region of that cgroup? */
+static bool counted(const char *dir)
+{
+	struct stat st;
+	char key[32];
+
+	if (stat(dir, &st))
+		return false;
+	snprintf(key, sizeof(key), "%llu ", (unsigned long long)st.st_ino);
+	return file_key(shrinker_file("count"), key) > 0;
+}
+
+/* The kernel finds lists by an ID of the cgroup, which is free again after its removal. */
+TEST_F(shrink, a_region_of_a_removed_cgroup_leaves_those_of_later_ones_alone)
+{
+	enum { CGROUPS = 8 };
+	char base[96], dir[CGROUPS][112];
+	int fd[CGROUPS], later[CGROUPS], i;
+
+	if (!shrinker_file("count"))
+		SKIP(return, "no CONFIG_SHRINKER_DEBUG");
+	snprintf(base, sizeof(base), "%s.base", self->dir);
+	ASSERT_OK(mkdir(base, 0755));
+	ASSERT_TRUE(write_text(cgroup_file(base, "cgroup.subtree_control"), "+memory"));
+	for (i = 0; i < CGROUPS; i++) {
+		snprintf(dir[i], sizeof(dir[i]), "%s/%d", base, i);
+		ASSERT_OK(mkdir(dir[i], 0755));
+		fd[i] = cgroup_region(dir[i], GIB);
+		ASSERT_LE(0, fd[i]);
+		EXPECT_TRUE(counted(dir[i]));
+	}
+	EXPECT_FALSE(counted(base));
+	for (i = 0; i < CGROUPS; i++)
+		ASSERT_TRUE(BECOMES(!rmdir(dir[i])));
+	/* The first is offline.  The others are so soon. */
+	ASSERT_TRUE(BECOMES(counted(base)));
+	sleep_ms(500);
+	for (i = 0; i < CGROUPS; i++) {
+		ASSERT_OK(mkdir(dir[i], 0755));
+		later[i] = cgroup_region(dir[i], GIB);
+		ASSERT_LE(0, later[i]);
+		EXPECT_TRUE(counted(dir[i]));
+	}
+	for (i = 0; i < CGROUPS; i++)
+		EXPECT_OK(close(fd[i]));
+	EXPECT_TRUE(BECOMES(!counted(base)));
+	for (i = 0; i < CGROUPS; i++) {
+		EXPECT_TRUE(counted(dir[i]));
+		EXPECT_OK(close(later[i]));
+		EXPECT_TRUE(BECOMES(!counted(dir[i])));
+		EXPECT_TRUE(BECOMES(!rmdir(dir[i])));
+	}
+	EXPECT_TRUE(BECOMES(!rmdir(base)));
 }
 
 TEST_F(shrink, words_stay_while_tables_come_and_go)

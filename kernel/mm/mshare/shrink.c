@@ -45,10 +45,19 @@ static struct shrinker *mshare_shrinker __ro_after_init;
  */
 static struct list_lru mshare_payers;
 
-/* The cgroup whose list a region is in. */
+/*
+ * The cgroup whose list a region is in.  list_lru finds the list by the ID of the cgroup, and
+ * goes on to the parent if it has just moved there.  A cgroup that is offline is not asked for:
+ * the next one that is made may have its ID.  mshare_memcg() would be wrong: it skips a cgroup
+ * as soon as its removal begins, before its list moves.
+ */
 static struct mem_cgroup *mshare_payer(const struct mshare_region *region)
 {
-	return memcg_kmem_online() ? region->memcg : NULL;
+	struct mem_cgroup *memcg = memcg_kmem_online() ? region->memcg : NULL;
+
+	while (memcg && !mem_cgroup_online(memcg))
+		memcg = parent_mem_cgroup(memcg);
+	return memcg;
 }
 
 /* A few seconds old, and includes the tables of processes: it is only a unit and a limit. */
@@ -132,8 +141,17 @@ int mshare_shrinker_prepare(struct mshare_region *region)
 	INIT_LIST_HEAD(&region->payer);
 	mutex_init(&region->shrink_lock);
 #ifdef CONFIG_MEMCG
-	if (mshare_shrinker && mshare_payer(region))
-		return memcg_list_lru_alloc(region->memcg, &mshare_payers, GFP_KERNEL);
+	if (mshare_shrinker) {
+		struct mem_cgroup *memcg;
+		int err;
+
+		/* The lists of those above, too, unless it has gone offline meanwhile. */
+		do {
+			memcg = mshare_payer(region);
+			err = memcg ? memcg_list_lru_alloc(memcg, &mshare_payers, GFP_KERNEL) : 0;
+		} while (!err && memcg != mshare_payer(region));
+		return err;
+	}
 #endif
 	return 0;
 }
@@ -160,12 +178,15 @@ static void mshare_shrinker_call(struct mem_cgroup *memcg) { }
  */
 void mshare_shrinker_add(struct mshare_region *region)
 {
-	struct mem_cgroup *memcg = mshare_payer(region);
+	struct mem_cgroup *memcg;
 
 	if (!mshare_shrinker)
 		return;
+	rcu_read_lock();
+	memcg = mshare_payer(region);
 	list_lru_add(&mshare_payers, &region->payer, 0, memcg);
 	mshare_shrinker_call(memcg);
+	rcu_read_unlock();
 }
 
 /**
@@ -174,8 +195,11 @@ void mshare_shrinker_add(struct mshare_region *region)
  */
 void mshare_shrinker_del(struct mshare_region *region)
 {
-	if (mshare_shrinker)
-		list_lru_del(&mshare_payers, &region->payer, 0, mshare_payer(region));
+	if (!mshare_shrinker)
+		return;
+	rcu_read_lock();
+	list_lru_del(&mshare_payers, &region->payer, 0, mshare_payer(region));
+	rcu_read_unlock();
 }
 
 static int __init mshare_shrinker_init(void)

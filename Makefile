@@ -111,28 +111,14 @@ kernel: deps
 	@kernel/build $(WITHOUT) $(BUILD)/src fast $(OUT) $(CONFIGS)/base.config $(CONFIGS)/fast.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
-kernel-debug: deps
-	@kernel/prepare
-	@kernel/build $(WITHOUT) $(BUILD)/src debug $(OUT)/debug $(CONFIGS)/base.config $(CONFIGS)/debug.config $(SYMBOLS_CONFIG)
-	@$(WARN)
-
-# Looks for data races; see 'make races'.
-kernel-kcsan: deps
-	@kernel/prepare
-	@kernel/build $(WITHOUT) $(BUILD)/src kcsan $(OUT)/kcsan $(CONFIGS)/base.config $(CONFIGS)/kcsan.config $(SYMBOLS_CONFIG)
-	@$(WARN)
-
-# Where most locks sleep; see 'make rt'.
-kernel-rt: deps
-	@kernel/prepare
-	@kernel/build $(WITHOUT) $(BUILD)/src rt $(OUT)/rt $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/rt.config $(SYMBOLS_CONFIG)
-	@$(WARN)
-
-# By the other compiler; see 'make clang'.
+# What finds more than the fast one: wrong accesses, locks and leaks (debug), data races
+# (kcsan), locks that sleep (rt), another compiler with its checks (clang).
+kernel-rt kernel-clang: ALSO = $(CONFIGS)/fast.config
 kernel-clang clang: PACKAGES += clang-16 lld-16 llvm-16
-kernel-clang: deps
+kernel-clang: export LLVM := -16
+kernel-debug kernel-kcsan kernel-rt kernel-clang: kernel-%: deps
 	@kernel/prepare
-	@LLVM=-16 kernel/build $(WITHOUT) $(BUILD)/src clang $(OUT)/clang $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/clang.config $(SYMBOLS_CONFIG)
+	@kernel/build $(WITHOUT) $(BUILD)/src $* $(OUT)/$* $(CONFIGS)/base.config $(ALSO) $(CONFIGS)/$*.config $(SYMBOLS_CONFIG)
 	@$(WARN)
 
 # With Debian's configuration, or another one.

@@ -194,6 +194,43 @@ TEST_F(oom, accesses_from_inside_that_fail_print_at_the_usual_rate)
 	close(log);
 }
 
+/* The buffers of a page of a file are charged to the cgroup of that page, whoever writes. */
+TEST_F(oom, a_charge_that_has_to_do_with_no_region_is_reported)
+{
+	const int pages = 256;
+	int log, file, i;
+	uint64_t at = 0;
+	char *memory;
+
+	file = ext4_file(pages * PAGE);
+	if (file < 0)
+		SKIP(return, NO_DISK);
+	/* Holes that are read get no buffers yet. */
+	IN_CHILD({
+		char page[4096];
+
+		CHILD_CHECK(write_text(cgroup_file(self->dir, "cgroup.procs"), "0"));
+		for (i = 0; i < pages; i++)
+			CHILD_CHECK(pread(file, page, PAGE, i * PAGE) == (ssize_t)PAGE);
+	});
+	memory = mmap(NULL, pages * PAGE, PROT_READ, MAP_SHARED, file, 0);
+	ASSERT_NE(MAP_FAILED, memory);
+	ASSERT_OK(mlock(memory, pages * PAGE));
+	ASSERT_EQ(0, map_anon(self->fd, 0, 64 * MIB, RW));
+	EXPECT_EQ(SIGBUS, store_until(self->addr, &at, 64 * MIB) >> 8);
+	/* So far above the limit that nothing that is reclaimed makes room. */
+	ASSERT_TRUE(write_number(cgroup_file(self->dir, "memory.max"), MIB));
+
+	log = log_open();
+	ASSERT_LE(0, log);
+	for (i = 0; i < pages; i++)
+		EXPECT_EQ(1, pwrite(file, "", 1, i * PAGE));
+	EXPECT_LE(1, log_lines(log, REPORT));
+	close(log);
+	munmap(memory, pages * PAGE);
+	close(file);
+}
+
 TEST_F(oom, the_kernel_gets_EFAULT_and_populate_ENOMEM)
 {
 	int zero = open("/dev/zero", O_RDONLY), ends[2];

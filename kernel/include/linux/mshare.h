@@ -25,12 +25,12 @@ struct pt_regs;
 struct task_struct;
 
 /**
- * struct mshare_guest - The origin of a fault in a host mm.
+ * struct mshare_guest - The origin of a fault in a host mm, or of a call on the region.
  *
  * current->mshare_guest points to it.
  *
  * @host: The host mm; with a reference after the lock is dropped.
- * @mm: The guest.
+ * @mm: The guest; or, of a call, the mm of the caller, of which no lock is held.
  * @vma: The attachment, if its own lock is held; NULL if that of @mm is.
  * @keep: That lock must not be dropped.
  * @unlocked: It was dropped.

@@ -99,20 +99,6 @@ static bool mshare_may_access(const struct vm_area_struct *vma, unsigned int fla
 	return vma->vm_flags & VM_ACCESS_FLAGS;
 }
 
-/* From here on @current handles a fault in @guest->host for @guest->mm. */
-static inline void mshare_enter(struct mshare_guest *guest)
-{
-	guest->outer = current->mshare_guest;
-	guest->memcg = set_active_memcg(mshare_memcg(guest->host->mshare));
-	current->mshare_guest = guest;
-}
-
-static inline void mshare_leave(struct mshare_guest *guest)
-{
-	set_active_memcg(guest->memcg);
-	current->mshare_guest = guest->outer;
-}
-
 static void mshare_unlock_guest(struct mshare_guest *guest)
 {
 	if (guest->vma)
@@ -134,7 +120,7 @@ void __mshare_fault_unlock(struct mm_struct *host)
 	struct mshare_guest *guest = current->mshare_guest;
 
 	mshare_left(host->mshare, 0);
-	/* Populating a region has no guest. */
+	/* What the kernel does of its own accord has no guest. */
 	if (!guest || guest->keep || WARN_ON_ONCE(guest->host != host || guest->unlocked))
 		return;
 	mmgrab(host);
@@ -333,13 +319,11 @@ vm_fault_t mshare_fault(struct vm_area_struct *vma, unsigned long address,
  * __mshare_fault_mm - Find the mm that a fault is counted for.
  * @host: The host mm in which @current handles a fault.
  *
- * Return: The guest, or the mm of a task that populates the region.
+ * Return: The guest, or the mm of a task that makes a call on the region.
  */
 struct mm_struct *__mshare_fault_mm(struct mm_struct *host)
 {
-	if (current->mshare_guest)
-		return current->mshare_guest->mm;
-	return current->mm ?: host;
+	return current->mshare_guest ? current->mshare_guest->mm : host;
 }
 
 /**

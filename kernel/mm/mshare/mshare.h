@@ -263,6 +263,28 @@ static inline struct mem_cgroup *mshare_memcg(const struct mshare_region *region
 #endif
 }
 
+/* From here on @current acts in @guest->host for @guest->mm, and the region's cgroup pays. */
+static inline void mshare_enter(struct mshare_guest *guest)
+{
+	guest->outer = current->mshare_guest;
+	guest->memcg = set_active_memcg(mshare_memcg(guest->host->mshare));
+	current->mshare_guest = guest;
+}
+
+static inline void mshare_leave(struct mshare_guest *guest)
+{
+	set_active_memcg(guest->memcg);
+	current->mshare_guest = guest->outer;
+}
+
+/* For mshare_enter(): a call on the region itself, which needs no attachment. */
+static inline struct mshare_guest mshare_caller(const struct mshare_region *region)
+{
+	return (struct mshare_guest) {
+		.host = region->mm, .mm = current->mm ?: region->mm, .keep = true,
+	};
+}
+
 /* Is it the region of a file?  Then users cannot change its size and its mappings. */
 static inline bool mshare_is_sealed(const struct mshare_region *region)
 {

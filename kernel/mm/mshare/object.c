@@ -339,12 +339,13 @@ long mshare_map_object(struct mshare_region *region, const struct mshare_map_arg
 	if (writable)
 		mapping_unmap_writable(file->f_mapping);
 	if (!IS_ERR_VALUE(ret)) {
-		struct mem_cgroup *memcg = set_active_memcg(mshare_memcg(region));
+		struct mshare_guest caller = mshare_caller(region);
 
+		mshare_enter(&caller);
 		/* For reading, as mmap() does for a shared mapping; it may fail. */
 		if (args->flags & MAP_POPULATE)
 			do_madvise(mm, ret, length, MADV_POPULATE_READ);
-		set_active_memcg(memcg);
+		mshare_leave(&caller);
 		ret -= MSHARE_HOST_START;
 	}
 	trace_mshare_map(region, IS_ERR_VALUE(ret) ? args->offset : ret, length, args->prot,

@@ -141,6 +141,7 @@ void mshare_exit_mm(struct mm_struct *mm)
  *
  * With regions, one cgroup pays for the faults of others.  Such a fault fails for a task
  * that is not in that cgroup or must not be chosen, and may be repeated without end.
+ * Reports about charges of other kinds are as they were.
  *
  * Return: true to suppress the report.
  */
@@ -151,7 +152,7 @@ bool mshare_oom_quiet(struct mem_cgroup *memcg)
 	bool member;
 
 	/* A task that charges its own cgroup is reported as usual. */
-	if (!memcg || !current->active_memcg)
+	if (!memcg || !current->mshare_guest)
 		return false;
 	rcu_read_lock();
 	member = mem_cgroup_is_descendant(mem_cgroup_from_task(current), memcg);

@@ -270,9 +270,9 @@ static int mshare_madvise(struct mshare_region *region, unsigned long start,
  */
 int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, int advice)
 {
+	struct mshare_guest caller = mshare_caller(region);
 	unsigned long start = MSHARE_HOST_START + offset;
 	struct mm_struct *mm = region->mm;
-	struct mem_cgroup *memcg;
 	int err;
 
 	if (mmap_read_lock_killable(mm))
@@ -284,8 +284,8 @@ int mshare_advise_range(struct mshare_region *region, u64 offset, u64 length, in
 	if (err)
 		return err;
 	/* If the region shrinks now, there is a hole. */
-	memcg = set_active_memcg(mshare_memcg(region));
+	mshare_enter(&caller);
 	err = mshare_madvise(region, start, start + length, advice);
-	set_active_memcg(memcg);
+	mshare_leave(&caller);
 	return err;
 }

@@ -360,7 +360,9 @@ oom: kernel-debug tests
 	@skip='fills all memory' selftests/vm/long debug/oom $(SEED) "--mem 3072 --timeout 7200 --allow Call.Trace:" \
 		sh build/selftests/run_tests.sh build/selftests oom_test
 
-# The core tests with PREEMPT_RT, and on a kernel made by clang with LTO and CFI.
+# The core tests with PREEMPT_RT, which has no transparent huge pages, and on a kernel made
+# by clang with LTO and CFI.
+rt: private export skip := no transparent huge pages
 rt clang: %: kernel-% tests
 	@selftests/vm/long $@/core $(SEED) "$(MACHINE) --timeout 3600" \
 		sh build/selftests/run_tests.sh build/selftests core

@@ -316,7 +316,7 @@ static int collapse(struct place *at)
 
 TEST(pages_that_become_a_huge_page_are_followed_on_another_cpu)
 {
-	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+	if (!shmem_thp())
 		SKIP(return, NO_THP);
 	changed_under_a_guest(_metadata, LATER, NULL, collapse, WAS_TOLD);
 }
@@ -337,7 +337,7 @@ static int punch_and_fill(struct place *at)
 
 TEST(a_hole_in_a_huge_page_is_seen_on_another_cpu)
 {
-	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+	if (!shmem_thp())
 		SKIP(return, NO_THP);
 	changed_under_a_guest(_metadata, VALUES, collapse, punch_and_fill, WAS_TOLD);
 }

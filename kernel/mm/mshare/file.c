@@ -186,13 +186,10 @@ static void mshare_upgrade(struct mshare_region *region, struct file *own,
 static int mshare_append(struct mshare_region *region, struct vm_area_struct *vma)
 {
 	unsigned int slots = mshare_slots(vma->vm_end - MSHARE_HOST_START);
-	struct mshare_guest caller = mshare_caller(region);
 	int err = -ENOMEM;
 
-	mshare_enter(&caller);
 	if (region->mm->map_count < get_sysctl_max_map_count())
 		err = mshare_host_grow(region, slots);
-	mshare_leave(&caller);
 	if (err)
 		return err;
 	err = vma_insert_over(vma);

@@ -87,25 +87,31 @@ void mshare_host_shrink(struct mshare_region *region)
  * @region: The region, its mmap_lock held for writing.
  * @slots: The number of slots that need tables; existing tables stay.
  *
+ * The cgroup of the region pays.
+ *
  * Return: 0, or -ENOMEM with nothing changed.
  */
 int mshare_host_grow(struct mshare_region *region, unsigned int slots)
 {
+	struct mshare_guest caller = mshare_caller(region);
 	struct mm_struct *mm = region->mm;
 	unsigned int slot;
+	int err = 0;
 
 	mmap_assert_write_locked(mm);
-	for (slot = region->slots; slot < slots; slot++) {
+	mshare_enter(&caller);
+	for (slot = region->slots; !err && slot < slots; slot++) {
 		unsigned long addr = MSHARE_HOST_START + slot * P4D_SIZE;
 		p4d_t *p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
 
-		if (!p4d || !pud_alloc(mm, p4d, addr)) {
-			/* No link leads there yet, and there is no object. */
-			mshare_host_shrink(region);
-			return -ENOMEM;
-		}
+		if (!p4d || !pud_alloc(mm, p4d, addr))
+			err = -ENOMEM;
 	}
-	return 0;
+	mshare_leave(&caller);
+	/* No link leads there yet, and there is no object. */
+	if (err)
+		mshare_host_shrink(region);
+	return err;
 }
 
 /**

@@ -135,7 +135,6 @@ void mshare_resize(struct inode *inode, unsigned long size)
 static int mshare_set_size(struct inode *inode, unsigned long size)
 {
 	struct mshare_region *region = inode->i_private;
-	struct mshare_guest caller = mshare_caller(region);
 	struct mm_struct *mm = region->mm;
 	unsigned int slots = mshare_slots(size);
 	int err;
@@ -151,9 +150,7 @@ static int mshare_set_size(struct inode *inode, unsigned long size)
 	    (find_vma_intersection(mm, MSHARE_HOST_START + size, ULONG_MAX) ||
 	     slots < mshare_slots_in_use(inode->i_mapping)))
 		goto out;
-	mshare_enter(&caller);
 	err = mshare_host_grow(region, slots);
-	mshare_leave(&caller);
 	if (!err)
 		mshare_resize(inode, size);
 out:

@@ -1033,7 +1033,7 @@ TEST_F(file, many_who_come_first_make_one)
 
 				__sync_fetch_and_add(&s->ready, 1);
 				while (!s->go)
-					;
+					sched_yield();
 				fd = mshare_open(mine, (i + 1) * LEN, 0);
 				CHILD_CHECK(fd >= 0);
 				s->id[i] = id_of(fd);
@@ -1081,7 +1081,7 @@ TEST_F(file, whoever_finds_it_is_not_refused_for_the_limit)
 				CHILD_CHECK(!setuid(1000));
 				__sync_fetch_and_add(&s->ready, 1);
 				while (!s->go)
-					;
+					sched_yield();
 				fd = mshare_open(self->reader, 0, 0);
 				__sync_fetch_and_add(&s->ready, 1);
 				while (s->ready < 16)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # Runs the tests of mshare in DIR and prints one TAP stream.
 #
-#	run_tests.sh DIR [all [K/N]|most|core|paging|NAME...]
+#	run_tests.sh DIR [all [K/N]|most [K/N]|core|paging|NAME...]
 #
 # K/N is the Kth of N parts.
 # "core" are the tests of smoke, and of the package mshare-tests, which takes the list

@@ -259,8 +259,7 @@ TEST_F(owner, nothing_comes_back_while_another_process_populates_it)
 		ASSERT_TRUE(await(&flag[1]));
 		EXPECT_EQ(EOWNERDEAD, flag[1]);
 		EXPECT_TRUE(BECOMES(!stat_of(self->fd).resident));
-		/* No page is resident.  Some will do to see that of the CPU, too. */
-		for (i = 64 * MIB; i < 80 * MIB && !alive; i += 5 * PAGE)
+		for (i = 64 * MIB; i < 80 * MIB && !alive; i += PAGE)
 			alive = fault_soon(self->addr + i) >> 8 != SIGBUS ||
 				try_store(self->addr + i, 1) >> 8 != SIGBUS;
 		EXPECT_FALSE(alive);

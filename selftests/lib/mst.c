@@ -673,13 +673,26 @@ bool await(const volatile int *flag)
 	return true;
 }
 
+static int result_of(int status)
+{
+	return WIFSIGNALED(status) ? KILLED_BY(WTERMSIG(status)) : WEXITSTATUS(status);
+}
+
 int wait_for(pid_t pid)
 {
 	int status;
 
-	if (waitpid(pid, &status, 0) != pid)
-		return -1;
-	return WIFSIGNALED(status) ? KILLED_BY(WTERMSIG(status)) : WEXITSTATUS(status);
+	return waitpid(pid, &status, 0) == pid ? result_of(status) : -1;
+}
+
+bool ended(pid_t pid, int *result)
+{
+	int status;
+
+	if (waitpid(pid, &status, WNOHANG) != pid)
+		return false;
+	*result = result_of(status);
+	return true;
 }
 
 void *shared_page(void)

@@ -183,6 +183,8 @@ void sleep_ms(int ms);
 bool await(const volatile int *flag);
 /* Waits for a child and returns its exit status, or 256 + its signal. */
 int wait_for(pid_t pid);
+/* Has the child ended?  Its status, as wait_for() returns it. */
+bool ended(pid_t pid, int *result);
 #define KILLED_BY(sig)	(256 + (sig))
 
 /* An anonymous page of memory that children share, for flags and counters. */

@@ -53,12 +53,13 @@ help:
 	@echo '                  With spin, minutes'
 	@echo 'make shuffle      every test on the debug kernel, in random order [SEED=..]'
 	@echo 'make writeback    many rounds of stores and syncs [ROUNDS=100000] [SEED=..]'
+	@echo 'make reclaim      reclaim on the debug kernel'
 	@echo 'make oom          the OOM killer on the debug kernel'
 	@echo 'make 4level       what depends on the paging mode, on the debug kernel with four levels'
 	@echo 'make rt           the core tests with PREEMPT_RT'
 	@echo 'make clang        the core tests on a kernel that clang makes, with LTO and CFI'
-	@echo 'make check-long   mutate, stress, differ, races, shuffle, writeback, oom, 4level,'
-	@echo '                  rt and clang'
+	@echo 'make check-long   mutate, stress, differ, races, shuffle, writeback, reclaim, oom,'
+	@echo '                  4level, rt and clang'
 	@echo 'make shell        a shell in a guest with the host'\''s files [KERNEL=..] [VM=".."]'
 	@echo 'make kernel       build/bzImage and build/vmlinux'
 	@echo 'make objects      what the patches touch and our files only, warnings are errors'
@@ -367,6 +368,11 @@ rt clang: %: kernel-% tests
 	@selftests/vm/long $@/core $(SEED) "$(MACHINE) --timeout 3600" \
 		sh build/selftests/run_tests.sh build/selftests core
 
+# Reclaim on the debug kernel.
+reclaim: kernel-debug tests
+	@selftests/vm/long debug/reclaim $(SEED) "$(MACHINE) --timeout 7200" \
+		sh build/selftests/run_tests.sh build/selftests reclaim_test
+
 # All that depends on the paging mode, on the debug kernel with four levels.
 4level: kernel-debug tests
 	@selftests/vm/long debug/4level $(SEED) "$(MACHINE) --timeout 7200 --cpu max,la57=off" \
@@ -377,7 +383,7 @@ model: deps
 	@selftests/model/run
 
 # What is too long for make check, one line a run in selftests/results.tsv.
-check-long: mutate stress differ races shuffle writeback oom 4level rt clang
+check-long: mutate stress differ races shuffle writeback reclaim oom 4level rt clang
 
 KERNEL = $(BUILD)/bzImage
 shell: deps
@@ -387,4 +393,4 @@ shell: deps
 clean:
 	rm -rf build
 
-.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-rt kernel-clang kernel-flavour objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback oom 4level rt clang model check-long clean install uninstall check-lib check-services check-level1 files regress-files image check-image bench-flavour
+.PHONY: help deps kernel kernel-debug kernel-kcsan kernel-rt kernel-clang kernel-flavour objects series series-check kernel-base kernel-off tests check smoke check-harness suite shell demo bench bench-tlb bench-postgres bench-programs regress-postgres regress-kselftest postgres servers deb-tools deb check-deb lint mutate stress differ races shuffle writeback reclaim oom 4level rt clang model check-long clean install uninstall check-lib check-services check-level1 files regress-files image check-image bench-flavour

@@ -45,6 +45,7 @@ static bool mshare_may_retry_oom(const struct mshare_region *region)
 	return task_in_memcg_oom(current) || oom_badness(current, 0) != LONG_MIN;
 }
 
+#ifdef CONFIG_MEMCG
 /*
  * The charge may exceed the memory.high of the cgroup that pays, or of an ancestor.  The
  * core makes @current reclaim from its own cgroup for that, on its return to user space,
@@ -52,7 +53,6 @@ static bool mshare_may_retry_oom(const struct mshare_region *region)
  */
 static void __mshare_reclaim_high(const struct mshare_region *region, unsigned int nr)
 {
-#ifdef CONFIG_MEMCG
 	struct mem_cgroup *memcg = mshare_memcg(region);
 
 	if (mshare_memcg_is_ours(region))
@@ -64,18 +64,20 @@ static void __mshare_reclaim_high(const struct mshare_region *region, unsigned i
 		try_to_free_mem_cgroup_pages(memcg, nr, GFP_KERNEL, MEMCG_RECLAIM_MAY_SWAP,
 					     NULL);
 	}
-#endif
 }
 
 static void mshare_reclaim_high(const struct mshare_region *region)
 {
-#ifdef CONFIG_MEMCG
 	unsigned int nr = current->memcg_nr_pages_over_high;
 
 	if (unlikely(nr))
 		__mshare_reclaim_high(region, nr);
-#endif
 }
+#else
+static void mshare_reclaim_high(const struct mshare_region *region)
+{
+}
+#endif
 
 /* As mm_account_fault() does, but with the address that @current used. */
 static void mshare_account_perf(struct pt_regs *regs, unsigned long address,

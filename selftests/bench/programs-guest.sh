@@ -147,8 +147,6 @@ measure() {
 	echo "# $name: $((SECONDS - start)) s"
 }
 
-# So that the kernel does not start and stop looking at cpusets and the like each time.
-mkdir /sys/fs/cgroup/programs
 for arg; do
 	name=${arg%=*}
 	[ -n "${package[$name]:-}" ] || { echo "$0: there is no $name" >&2; exit 2; }

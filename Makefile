@@ -341,42 +341,43 @@ races: kernel-kcsan tests
 	@selftests/vm/long kcsan/races $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 1200))" \
 		build/selftests/stress $$(($(MINUTES) * 60)) $(SEED)
 
-# The machine of most tests.
+# The machine of most tests, and what runs them there.
+RUN_TESTS = sh build/selftests/run_tests.sh build/selftests
 MACHINE = --mem 4096 --disk 256 --append hugepagesz=1G --append hugepages=1
 
 # Every test on the debug kernel, its programs in random order.
 shuffle: kernel-debug tests
 	@selftests/vm/long debug/shuffle $(SEED) "$(MACHINE) --timeout 10800" \
-		env MST_SEED=$(SEED) sh build/selftests/run_tests.sh build/selftests all
+		env MST_SEED=$(SEED) $(RUN_TESTS) all
 
 # No lost write in so many rounds, on the fast kernel.
 ROUNDS ?= 100000
 writeback: kernel tests
 	@selftests/vm/long fast/writeback-$(ROUNDS) $(SEED) "--timeout 10800" \
 		env ROUNDS=$(ROUNDS) MST_TIMEOUT=10800 \
-		sh build/selftests/run_tests.sh build/selftests writeback_test
+		$(RUN_TESTS) writeback_test
 
 # The OOM killer on the debug kernel, as large as on the fast one.  It shows where it was called.
 oom: kernel-debug tests
 	@skip='fills all memory' selftests/vm/long debug/oom $(SEED) "--mem 3072 --timeout 7200 --allow Call.Trace:" \
-		sh build/selftests/run_tests.sh build/selftests oom_test
+		$(RUN_TESTS) oom_test
 
 # The core tests with PREEMPT_RT, which has no transparent huge pages, and on a kernel made
 # by clang with LTO and CFI.
 rt: private export skip := no transparent huge pages
 rt clang: %: kernel-% tests
 	@selftests/vm/long $@/core $(SEED) "$(MACHINE) --timeout 3600" \
-		sh build/selftests/run_tests.sh build/selftests core
+		$(RUN_TESTS) core
 
 # Reclaim on the debug kernel.
 reclaim: kernel-debug tests
 	@selftests/vm/long debug/reclaim $(SEED) "$(MACHINE) --timeout 7200" \
-		sh build/selftests/run_tests.sh build/selftests reclaim_test
+		$(RUN_TESTS) reclaim_test
 
 # All that depends on the paging mode, on the debug kernel with four levels.
 4level: kernel-debug tests
 	@selftests/vm/long debug/4level $(SEED) "$(MACHINE) --timeout 7200 --cpu max,la57=off" \
-		sh build/selftests/run_tests.sh build/selftests paging
+		$(RUN_TESTS) paging
 
 # The TLB protocol and the registry of files as models, every configuration.
 model: deps

@@ -5,23 +5,8 @@
 
 #include "mst.h"
 
-#include <stdlib.h>
 #include <unistd.h>
 #include <x86intrin.h>
-
-static inline int ascending(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Sorts them. */
-static inline uint64_t median(uint64_t *values, int count)
-{
-	qsort(values, count, sizeof(*values), ascending);
-	return values[count / 2];
-}
 
 /*
  * COUNT times: the cost of sending a byte to another process and back, as the mean of

@@ -179,6 +179,10 @@ bool page_map(const void *addr, uint64_t *entries, uint64_t pages);
 bool pin(int cpu);
 int cpus(void);
 void sleep_ms(int ms);
+/* Time that goes on, in nanoseconds. */
+uint64_t now_ns(void);
+/* Of COUNT values, which are sorted. */
+uint64_t median(uint64_t *values, int count);
 /* Spins until the flag is set; false if that does not happen for two minutes. */
 bool await(const volatile int *flag);
 /* Waits for a child and returns its exit status, or 256 + its signal. */

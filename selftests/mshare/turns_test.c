@@ -6,10 +6,7 @@
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
 #include "mst.h"
-
-#include <linux/fs.h>
-#include <sys/ioctl.h>
-#include <time.h>
+#include "pagemap.h"
 
 /* Endless faults that take long, because each page is filled with zeroes first. */
 #define FAULTERS	6
@@ -74,56 +71,34 @@ TEST(a_change_gets_its_turn_among_faults_that_never_end)
 /* The same 2 MiB again and again: page tables for a lot, that are quick to make. */
 #define COPIES		4096
 
-struct page_scan {
-	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-
-#ifndef PAGEMAP_SCAN
-#define PAGEMAP_SCAN	_IOWR('f', 16, struct page_scan)
-#endif
-
 #define LOOKS		5
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return time.tv_sec * 1000000000ULL + time.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-	return *(const int *)a - *(const int *)b;
-}
 
 /*
  * How long a change, at OFFSET, waits at most for one system call that looks at the
  * region, in percent of the time that this takes.  The median of several calls:
  * processors of a guest may stand still at any time.
  */
-static int longest_wait(struct __test_metadata *_metadata, int fd, uint64_t offset,
-			bool (*look)(int))
+static uint64_t longest_wait(struct __test_metadata *_metadata, int fd, uint64_t offset,
+			     bool (*look)(int))
 {
 	volatile struct {
 		int stop, changes;
 		uint64_t worst;
 	} *other = shared_page();
-	int percent[LOOKS], i;
-	uint64_t start, took;
+	uint64_t percent[LOOKS], middle, start, took;
 	pid_t pid;
+	int i;
 
 	pid = fork();
 	ASSERT_LE(0, pid);
 	if (!pid) {
 		while (!other->stop) {
-			start = now();
+			start = now_ns();
 			if (other->changes & 1)
 				CHILD_CHECK(!mshare_unmap(fd, offset, PAGE, 0));
 			else
 				CHILD_CHECK(map_anon(fd, offset, PAGE, RW) == (int64_t)offset);
-			took = now() - start;
+			took = now_ns() - start;
 			if (took > other->worst)
 				other->worst = took;
 			other->changes++;
@@ -135,11 +110,11 @@ static int longest_wait(struct __test_metadata *_metadata, int fd, uint64_t offs
 
 		EXPECT_TRUE(BECOMES(other->changes > changes));
 		other->worst = 0;
-		start = now();
+		start = now_ns();
 		EXPECT_TRUE(look(fd)) {
 			TH_LOG("%m");
 		}
-		took = now() - start;
+		took = now_ns() - start;
 		/* The one that waits has not yet told. */
 		changes = other->changes;
 		EXPECT_TRUE(BECOMES(other->changes > changes));
@@ -147,10 +122,10 @@ static int longest_wait(struct __test_metadata *_metadata, int fd, uint64_t offs
 	}
 	other->stop = 1;
 	EXPECT_EQ(0, wait_for(pid));
-	qsort(percent, LOOKS, sizeof(percent[0]), by_value);
-	TH_LOG("a change waits for %d to %d percent of a look, the median %d", percent[0],
-	       percent[LOOKS - 1], percent[LOOKS / 2]);
-	return percent[LOOKS / 2];
+	middle = median(percent, LOOKS);
+	TH_LOG("a change waits for %lu to %lu percent of a look, the median %lu", percent[0],
+	       percent[LOOKS - 1], middle);
+	return middle;
 }
 
 /* A region with page tables for 8 GiB. */
@@ -172,9 +147,9 @@ static char *scanned;
 static bool scan_all(int fd)
 {
 	static int maps = -1;
-	struct page_scan scan = {
+	struct pm_scan_arg scan = {
 		.size = sizeof(scan), .start = (uintptr_t)scanned,
-		.end = (uintptr_t)scanned + SLOT, .category_mask = 1 << 4, .return_mask = 1 << 4,
+		.end = (uintptr_t)scanned + SLOT, .category_mask = PAGE_IS_SWAPPED, .return_mask = PAGE_IS_SWAPPED,
 	};
 
 	(void)fd;
@@ -241,11 +216,11 @@ static bool count_all(int fd)
 
 static int region_of_objects(struct __test_metadata *_metadata)
 {
-	uint64_t end = now() + SECONDS * 1000000000ULL;
+	uint64_t end = now_ns() + SECONDS * 1000000000ULL;
 	int fd = region(GIB), file = memfd(MIB, 0), i;
 
 	ASSERT_LE(0, fd);
-	for (i = 0; i < OBJECTS && now() < end; i++)
+	for (i = 0; i < OBJECTS && now_ns() < end; i++)
 		ASSERT_EQ(i * PAGE, map_file(fd, i * PAGE, PAGE, i & 1 ? RW : PROT_READ, file));
 	objects = i;
 	seen_by = mshare_reopen_rdonly(fd);

@@ -3,9 +3,8 @@
 #define _GNU_SOURCE
 #include "kselftest_harness.h"
 #include "mst.h"
+#include "pagemap.h"
 
-#include <linux/fs.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
@@ -21,25 +20,6 @@
 #define PM_FILE		(1ULL << 61)
 #define PM_EXCLUSIVE	(1ULL << 56)
 #define PM_FRAME	((1ULL << 55) - 1)
-
-#ifndef PAGEMAP_SCAN
-/* Headers older than Linux 6.7. */
-#define PAGE_IS_FILE		(1 << 2)
-#define PAGE_IS_PRESENT		(1 << 3)
-#define PAGE_IS_HUGE		(1 << 6)
-#define PM_SCAN_WP_MATCHING	(1 << 0)
-#define PM_SCAN_CHECK_WPASYNC	(1 << 1)
-struct page_region {
-	__u64 start, end, categories;
-};
-
-struct pm_scan_arg {
-	__u64 size, flags, start, end, walk_end, vec, vec_len, max_pages;
-	__u64 category_inverted, category_mask, category_anyof_mask, return_mask;
-};
-
-#define PAGEMAP_SCAN		_IOWR('f', 16, struct pm_scan_arg)
-#endif
 
 FIXTURE(walk) {
 	int fd;

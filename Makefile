@@ -342,8 +342,8 @@ races: kernel-kcsan tests
 		build/selftests/stress $$(($(MINUTES) * 60)) $(SEED)
 
 # The machine of most tests, and what runs them there.
-RUN_TESTS = sh build/selftests/run_tests.sh build/selftests
 MACHINE = --mem 4096 --disk 256 --append hugepagesz=1G --append hugepages=1
+RUN_TESTS = sh build/selftests/run_tests.sh build/selftests
 
 # Every test on the debug kernel, its programs in random order.
 shuffle: kernel-debug tests

@@ -26,18 +26,10 @@ static bool fits;
 static char group[64];
 static clockid_t own_clock;
 
-static uint64_t nanoseconds(clockid_t clock)
-{
-	struct timespec t;
-
-	clock_gettime(clock, &t);
-	return t.tv_sec * 1000000000ULL + t.tv_nsec;
-}
-
 /* 'r'ead; read with 'u'ring; 's'top that. */
 static uint64_t job(char command, char *at, uint64_t bytes)
 {
-	uint64_t from = nanoseconds(own_clock), sum;
+	uint64_t from = clock_ns(own_clock), sum;
 	static char own[2 * PAGE];
 	static struct uring uring;
 
@@ -54,7 +46,7 @@ static uint64_t job(char command, char *at, uint64_t bytes)
 	/* Every other word of the file is 1. */
 	if (sum != bytes / sizeof(uint64_t) / 2)
 		errx(1, "a reader has read a sum of %ju", (uintmax_t)sum);
-	return nanoseconds(own_clock) - from;
+	return clock_ns(own_clock) - from;
 }
 
 static void drop(void)
@@ -105,9 +97,9 @@ static struct result measure(int way, int n, uint64_t bytes)
 		bring_in(bytes);
 	if (way != URING)
 		crowd_all(&c, 'e');
-	r.time = nanoseconds(CLOCK_MONOTONIC);
+	r.time = now_ns();
 	crowd_all(&c, way == URING ? 'u' : 'r');
-	r.time = nanoseconds(CLOCK_MONOTONIC) - r.time;
+	r.time = now_ns() - r.time;
 	r.memory += used();
 	for (i = 0; i < n; i++)
 		r.instructions += crowd_last(&c, i).value;

@@ -179,9 +179,10 @@ bool page_map(const void *addr, uint64_t *entries, uint64_t pages);
 bool pin(int cpu);
 int cpus(void);
 void sleep_ms(int ms);
-/* Time that goes on, in nanoseconds. */
+/* The time of a clock, and that of CLOCK_MONOTONIC, in nanoseconds. */
+uint64_t clock_ns(clockid_t clock);
 uint64_t now_ns(void);
-/* Of COUNT values, which are sorted. */
+/* The median of COUNT values; sorts them. */
 uint64_t median(uint64_t *values, int count);
 /* Spins until the flag is set; false if that does not happen for two minutes. */
 bool await(const volatile int *flag);

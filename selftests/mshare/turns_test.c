@@ -149,7 +149,8 @@ static bool scan_all(int fd)
 	static int maps = -1;
 	struct pm_scan_arg scan = {
 		.size = sizeof(scan), .start = (uintptr_t)scanned,
-		.end = (uintptr_t)scanned + SLOT, .category_mask = PAGE_IS_SWAPPED, .return_mask = PAGE_IS_SWAPPED,
+		.end = (uintptr_t)scanned + SLOT, .category_mask = PAGE_IS_SWAPPED,
+		.return_mask = PAGE_IS_SWAPPED,
 	};
 
 	(void)fd;

@@ -3,8 +3,8 @@
 # For scripts that run guests; sourced.
 
 # again DIR COMMAND...: runs vm/run, DIR gets what it prints, as "tap" and "errors".  Twice
-# more if the guest failed of an int3 that the emulator lost, or anything failed of a clock
-# that leaped (see the end of vm/run); DIR.lost keeps that DIR.
+# more if that failed, and vm/run says that the emulator lost an int3 or that its clock leaped;
+# DIR.lost keeps that DIR.
 again() {
 	local dir=$1 attempt status why
 	shift
@@ -13,14 +13,11 @@ again() {
 		mkdir -p "$dir"
 		"$@" >"$dir/tap" 2>"$dir/errors"
 		status=$?
-		why=
-		[ "$status" -ne 125 ] || ! grep -q 'Oops: int3' "$dir/errors" || why="the emulator lost an int3"
-		[ "$status" -eq 0 ] || ! grep -q "^vm/run: the emulator's clock leaped" "$dir/errors" ||
-			why="the emulator's clock leaped"
-		[ -n "$why" ] || break
+		[ "$status" -ne 0 ] || break
+		why=$(grep -xE "vm/run: the emulator( lost an int3|'s clock leaped by [0-9]+ s)" "$dir/errors") || break
 		rm -rf "$dir.lost"
 		cp -r "$dir" "$dir.lost"
-		echo "== ${dir##*/}: $why (see $dir.lost/)" >&2
+		echo "== ${dir##*/}: ${why#vm/run: } (see $dir.lost/)" >&2
 	done
 	return "$status"
 }

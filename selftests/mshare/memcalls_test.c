@@ -342,6 +342,20 @@ TEST_F(memcalls, madvise)
 	EXPECT_OK(madvise(self->addr, 0, MADV_NORMAL));
 }
 
+TEST_F(memcalls, only_root_is_told_that_errors_cannot_be_injected)
+{
+	/* What the kernel says of ordinary memory, with memory errors or without. */
+	IN_CHILD({
+		char *plain = mmap(NULL, PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		int err;
+
+		CHILD_CHECK(plain != MAP_FAILED && (geteuid() || !setuid(1000)));
+		CHILD_CHECK(madvise(plain, PAGE, MADV_HWPOISON) == -1);
+		err = errno;
+		CHILD_CHECK(madvise(self->addr, PAGE, MADV_HWPOISON) == -1 && errno == err);
+	});
+}
+
 TEST_F(memcalls, process_madvise)
 {
 	static const int advices[] = { MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MADV_COLLAPSE };

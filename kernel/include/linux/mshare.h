@@ -132,7 +132,7 @@ unsigned long mshare_attachments(const struct vm_area_struct *vma);
 
 /* mm/madvise.c, mm/mlock.c, mm/mmu_notifier.c */
 int mshare_write_lock(struct mm_struct *mm, unsigned long start, unsigned long end);
-bool mshare_in_range(struct mm_struct *mm, unsigned long start, unsigned long end);
+bool mshare_in_range(unsigned long start, unsigned long end);
 int mshare_get_own_page(unsigned long start, struct page **page);
 bool mshare_attached(struct mm_struct *mm);
 unsigned long mshare_total_vm(struct mm_struct *mm);
@@ -253,8 +253,7 @@ static inline int mshare_write_lock(struct mm_struct *mm, unsigned long start,
 	return mmap_write_lock_killable(mm);
 }
 
-static inline bool mshare_in_range(struct mm_struct *mm, unsigned long start,
-				   unsigned long end)
+static inline bool mshare_in_range(unsigned long start, unsigned long end)
 {
 	return false;
 }

@@ -421,6 +421,21 @@ unsigned long mshare_total_vm(struct mm_struct *mm)
 	return pages;
 }
 
+/* The first attachment in a range of addresses, or NULL. */
+static struct vm_area_struct *mshare_first(struct mm_struct *mm, unsigned long start,
+					   unsigned long end)
+{
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+
+	vma_iter_init(&vmi, mm, start);
+	mmap_assert_locked(mm);
+	for_each_vma_range(vmi, vma, end)
+		if (vma_is_mshare(vma))
+			return vma;
+	return NULL;
+}
+
 /**
  * mshare_attached - Is a region attached to a process?
  * @mm: Of the process, its mmap_lock held.
@@ -429,31 +444,23 @@ unsigned long mshare_total_vm(struct mm_struct *mm)
  */
 bool mshare_attached(struct mm_struct *mm)
 {
-	return mshare_total_vm(mm);
+	return mshare_first(mm, 0, ULONG_MAX);
 }
 
 /**
- * mshare_in_range - Is there an attachment in a range of addresses?
- * @mm: The guest, its mmap_lock not held.
- * @start: Start of the range.
+ * mshare_in_range - Is there an attachment in a range of addresses of @current?
+ * @start: Start of the range, maybe tagged; the mmap_lock is not held.
  * @end: End of the range.
  *
  * Return: true if there is one.
  */
-bool mshare_in_range(struct mm_struct *mm, unsigned long start, unsigned long end)
+bool mshare_in_range(unsigned long start, unsigned long end)
 {
-	struct vm_area_struct *vma;
-	bool found = false;
-	struct vma_iterator vmi;
+	struct mm_struct *mm = current->mm;
+	bool found;
 
-	vma_iter_init(&vmi, mm, start);
 	mmap_read_lock(mm);
-	for_each_vma_range(vmi, vma, end) {
-		if (vma_is_mshare(vma)) {
-			found = true;
-			break;
-		}
-	}
+	found = mshare_first(mm, untagged_addr(start), untagged_addr(end));
 	mmap_read_unlock(mm);
 	return found;
 }

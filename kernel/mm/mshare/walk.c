@@ -160,7 +160,7 @@ unsigned long mshare_attachments(const struct vm_area_struct *vma)
 
 /**
  * mshare_get_own_page - Get a page to inject a memory error into.
- * @start: An address of @current, whose mmap_lock is not held.
+ * @start: An address of @current, maybe tagged; the mmap_lock is not held.
  * @page: Becomes the page, with a reference.
  *
  * The pages behind an attachment belong to all its users.  Faulting in may wait
@@ -172,8 +172,10 @@ unsigned long mshare_attachments(const struct vm_area_struct *vma)
 int mshare_get_own_page(unsigned long start, struct page **page)
 {
 	struct mm_struct *mm = current->mm;
-	int ret = get_user_pages_fast(start, 1, 0, page);
+	int ret;
 
+	start = untagged_addr(start);
+	ret = get_user_pages_fast(start, 1, 0, page);
 	if (ret != 1)
 		return ret;
 	put_page(*page);

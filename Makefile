@@ -8,7 +8,7 @@ SHELL := /bin/bash
 PACKAGES := linux-source-6.12 gcc libc6-dev make bc bison flex libelf-dev libssl-dev \
 	kmod cpio rsync xz-utils patch ccache perl binutils file git \
 	qemu-system-x86 busybox-static e2fsprogs util-linux \
-	sparse shellcheck mandoc groff gdb strace spin python3-docutils \
+	sparse shellcheck mandoc groff gdb strace spin python3-docutils python3-pygments \
 	g++ pkg-config valgrind libsmartcols-dev procps liburing-dev gnuplot-nox python3 musl-tools \
 	python3-numpy python3-lmdb lmdb-utils sqlite3 python3-maxminddb mmdb-bin
 

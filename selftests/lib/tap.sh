@@ -7,19 +7,20 @@ count=0 failed=0
 # May a command that succeeds print something?  A checker that does has found something.
 silent=no
 
-# check DESCRIPTION COMMAND...: passes if the command succeeds.
+# check DESCRIPTION COMMAND...: passes if the command succeeds.  A function that is called
+# here sees the variables of the script: those of check have names that no script uses.
 check() {
-	local name=$1 out status
+	local _name=$1 _out _status
 	shift
 	count=$((count + 1))
-	out=$("$@" 2>&1)
-	status=$?
-	if [ "$status" -eq 0 ] && { [ "$silent" = no ] || [ -z "$out" ]; }; then
-		echo "ok $count $name"
+	_out=$("$@" 2>&1)
+	_status=$?
+	if [ "$_status" -eq 0 ] && { [ "$silent" = no ] || [ -z "$_out" ]; }; then
+		echo "ok $count $_name"
 		return
 	fi
-	[ -z "$out" ] || head -n 60 <<<"# ${out//$'\n'/$'\n'# }"
-	echo "not ok $count $name # exit status $status"
+	[ -z "$_out" ] || head -n 60 <<<"# ${_out//$'\n'/$'\n'# }"
+	echo "not ok $count $_name # exit status $_status"
 	failed=$((failed + 1))
 }
 

@@ -12,6 +12,9 @@ shift
 # They write beside themselves; the file system of the host is slow for that.
 cp -r "$dir" /dev/shm/kselftest || exit
 cd /dev/shm/kselftest || exit
+# The emulator takes a user's access in this one for one of the kernel, which stops then,
+# also without our patches.
+sed -i '/^x86:sysret_ss_attrs_64$/d' kselftest-list.txt
 
 # Not those that are to bring the machine down, or that the guest has nothing for.
 stressors() {

@@ -130,11 +130,10 @@ struct vm_area_struct *mshare_walk_begin(struct vm_area_struct *vma, unsigned lo
 void mshare_walk_end(struct vm_area_struct *vma);
 unsigned long mshare_attachments(const struct vm_area_struct *vma);
 
-/* mm/madvise.c, mm/mlock.c, mm/mmu_notifier.c */
+/* mm/madvise.c, mm/mlock.c */
 int mshare_write_lock(struct mm_struct *mm, unsigned long start, unsigned long end);
 bool mshare_in_range(unsigned long start, unsigned long end);
 int mshare_get_own_page(unsigned long start, struct page **page);
-bool mshare_attached(struct mm_struct *mm);
 unsigned long mshare_total_vm(struct mm_struct *mm);
 
 /* mm/memcontrol.c */
@@ -261,11 +260,6 @@ static inline bool mshare_in_range(unsigned long start, unsigned long end)
 static inline int mshare_get_own_page(unsigned long start, struct page **page)
 {
 	return get_user_pages_fast(start, 1, 0, page);
-}
-
-static inline bool mshare_attached(struct mm_struct *mm)
-{
-	return false;
 }
 
 static inline unsigned long mshare_total_vm(struct mm_struct *mm)

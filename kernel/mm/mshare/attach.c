@@ -421,32 +421,6 @@ unsigned long mshare_total_vm(struct mm_struct *mm)
 	return pages;
 }
 
-/* The first attachment in a range of addresses, or NULL. */
-static struct vm_area_struct *mshare_first(struct mm_struct *mm, unsigned long start,
-					   unsigned long end)
-{
-	struct vm_area_struct *vma;
-	struct vma_iterator vmi;
-
-	vma_iter_init(&vmi, mm, start);
-	mmap_assert_locked(mm);
-	for_each_vma_range(vmi, vma, end)
-		if (vma_is_mshare(vma))
-			return vma;
-	return NULL;
-}
-
-/**
- * mshare_attached - Is a region attached to a process?
- * @mm: Of the process, its mmap_lock held.
- *
- * Return: true if there is one.
- */
-bool mshare_attached(struct mm_struct *mm)
-{
-	return mshare_first(mm, 0, ULONG_MAX);
-}
-
 /**
  * mshare_in_range - Is there an attachment in a range of addresses of @current?
  * @start: Start of the range, maybe tagged; the mmap_lock is not held.
@@ -457,10 +431,17 @@ bool mshare_attached(struct mm_struct *mm)
 bool mshare_in_range(unsigned long start, unsigned long end)
 {
 	struct mm_struct *mm = current->mm;
-	bool found;
+	struct vm_area_struct *vma;
+	struct vma_iterator vmi;
+	bool found = false;
 
+	vma_iter_init(&vmi, mm, untagged_addr(start));
 	mmap_read_lock(mm);
-	found = mshare_first(mm, untagged_addr(start), untagged_addr(end));
+	for_each_vma_range(vmi, vma, untagged_addr(end)) {
+		found = vma_is_mshare(vma);
+		if (found)
+			break;
+	}
 	mmap_read_unlock(mm);
 	return found;
 }

@@ -367,16 +367,16 @@ bool huge_pages(uint64_t size, long count)
 	 * than make more of the largest ones.  Without any it is no use to wait long.
 	 */
 	for (i = 0; i < tries; i++) {
-		bool regions = sys_mshare("regions") > 0;
+		bool hope = sys_mshare("regions") > 0 && read_number(path[0]) > 0;
 
 		have = read_number(path[1]) - read_number(path[2]);
-		if (have < count && (size < GIB || !regions || i == tries - 1)) {
+		if (have < count && (size < GIB || !hope || i == tries - 1)) {
 			write_number(path[0], read_number(path[0]) + count - have);
 			have = read_number(path[1]) - read_number(path[2]);
 		}
 		if (have >= count)
 			return true;
-		if (!regions && i >= 20)
+		if (!hope && i >= 20)
 			break;
 		sleep_ms(50);
 	}

@@ -24,18 +24,27 @@ stressors() {
 		tlb-shootdown vfork zero resources
 }
 
-args=() stress=()
+# run SECONDS [TEST...]: how long each may take.
+run() {
+	local seconds=$1 test args=()
+	shift
+	for test; do args+=(-t "$test"); done
+	[ $# -eq 0 ] || ./run_kselftest.sh -o "$seconds" "${args[@]}" 2>&1
+}
+
+# shellcheck disable=SC2046 # names without white space
+[ $# -gt 0 ] || set -- $(cat kselftest-list.txt) $(stressors | sed 's/^/stress-ng:/')
+mm=() others=() stress=()
 for test; do
 	case $test in
+	mm:*) mm+=("$test") ;;
 	stress-ng:*) stress+=("${test#*:}") ;;
-	*) args+=(-t "$test") ;;
+	*) others+=("$test") ;;
 	esac
 done
-# Guests are emulated: ten times the usual 45 s.
-if [ $# -eq 0 ] || [ ${#args[@]} -gt 0 ]; then
-	./run_kselftest.sh -o 450 "${args[@]}" 2>&1
-fi
-[ $# -gt 0 ] || mapfile -t stress < <(stressors)
+# Guests are emulated: ten times the usual 45 s, and more for the one that is all tests of mm.
+run 2400 "${mm[@]}"
+run 450 "${others[@]}"
 n=0
 for name in "${stress[@]}"; do
 	n=$((n + 1))

@@ -74,6 +74,7 @@ struct page {
 	int prot;
 	int advice;		/* about huge pages */
 	bool maybe;		/* in the region's page tables */
+	bool let_go;		/* of by the region on advice, maybe not by ordinary mappings */
 };
 
 struct object {
@@ -261,7 +262,7 @@ static bool explains_access(const struct op *op, const struct outcome *r, const 
 
 /* The rows that are referred to from where the two worlds are compared. */
 enum { PROTECT_UNDONE = 10, MAP_UNDONE, TABLES_SHARED, MINCORE_HOLES, NOT_MERGED,
-       POPULATE_READS };
+       POPULATE_READS, MAPPED_ONCE };
 
 static const struct difference {
 	const char *page, *says;
@@ -292,6 +293,7 @@ static const struct difference {
 	/* Neighbours are merged when they become equal, not when they are mapped. */
 	[NOT_MERGED] = { "mshare_stat.2", "as it does with the mappings of a process." },
 	[POPULATE_READS] = { "mshare_map.2", "does nothing where prot lacks PROT_READ." },
+	[MAPPED_ONCE] = { "mshare_advise.2", "act on them, however many processes use them." },
 };
 
 #define DIFFERENCE(row)	(shared->explained[row]++)
@@ -1365,6 +1367,19 @@ static void must_be_same(const struct op *op)
 	differs("%s %s, %s %s", world_names[0], text[0], world_names[1], text[1]);
 }
 
+/*
+ * Pages that may now be in the ordinary page tables only.  A huge page that is to go in part
+ * is split, which takes all of it from the page tables.
+ */
+static void let_go(const struct op *op)
+{
+	int64_t unit = shared->thp ? HUGE : PAGE, i;
+	int64_t end = (op->at + op->len + unit - 1) / unit * unit / (int64_t)PAGE;
+
+	for (i = op->at / unit * unit / (int64_t)PAGE; i < end && i < (int64_t)PAGES; i++)
+		shared->pages[i].let_go = true;
+}
+
 /* Pages of a range that may now be in the page tables: a fault brings in neighbours. */
 static void touched(int64_t at, int64_t len)
 {
@@ -1420,6 +1435,8 @@ static void compare_tables(const struct op *op)
 		 */
 		if (out[MMAP].vec[i] && !out[REGION].vec[i] && shared->pages[nr].object < FILES_END)
 			DIFFERENCE(NOT_MERGED);
+		else if (out[MMAP].vec[i] && !out[REGION].vec[i] && shared->pages[nr].let_go)
+			DIFFERENCE(MAPPED_ONCE);
 		else if (out[MMAP].vec[i] && !out[REGION].vec[i])
 			differs("page %lld is in the ordinary page tables only", (long long)nr);
 		if (out[REGION].vec[i] != out[MMAP].vec[i])
@@ -1570,6 +1587,14 @@ static void remember_advice(const struct op *op, const struct outcome *out)
 	case MADV_REMOVE:
 		if (most && !huge_in(op))
 			gone(op);
+		break;
+	case MADV_COLD:
+		if (most && shared->thp)
+			let_go(op);
+		break;
+	case MADV_PAGEOUT:
+		if (most)
+			let_go(op);
 		break;
 	case MADV_POPULATE_READ:
 	case MADV_POPULATE_WRITE:

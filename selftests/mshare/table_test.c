@@ -112,12 +112,17 @@ TEST_F(table, REMOVE_of_2_MiB_frees_it)
 TEST_F(table, PAGEOUT_frees_what_it_empties)
 {
 	int file = ext4_file(SIZE);
+	char *second;
 
 	if (file < 0)
 		SKIP(return, NO_DISK);
 	ASSERT_EQ(OBJECT, map_file(self->fd, OBJECT, SIZE, RW, file));
 	fill(self->addr + OBJECT, SIZE, 2);
 	ASSERT_OK(fsync(file));
+	/* Two attachments use the pages, and one page table maps them. */
+	second = mshare_attach(self->fd, NULL, 0);
+	ASSERT_NE(MAP_FAILED, second);
+	ASSERT_EQ(0, wrong(second + OBJECT, SIZE, 2));
 	ASSERT_TRUE(lru_drain());
 	ASSERT_EQ(TABLES, tables(self));
 
@@ -129,6 +134,7 @@ TEST_F(table, PAGEOUT_frees_what_it_empties)
 	}
 	EXPECT_EQ(MIB + 2 * HUGE, stat_of(self->fd).resident);
 	EXPECT_EQ(0, wrong(self->addr + OBJECT, SIZE, 2));
+	ASSERT_OK(mshare_detach(second, 0));
 }
 
 /* Advice does not take a page that is also mapped elsewhere. */

@@ -1429,16 +1429,19 @@ static void compare_tables(const struct op *op)
 
 		if (out[REGION].vec[i] && !maybe)
 			differs("page %lld is still in the region's page tables", (long long)nr);
-		/*
-		 * A fault brings in neighbours of the same mapping: of files there may be
-		 * more, as mmap() merges what is side by side.
-		 */
-		if (out[MMAP].vec[i] && !out[REGION].vec[i] && shared->pages[nr].object < FILES_END)
-			DIFFERENCE(NOT_MERGED);
-		else if (out[MMAP].vec[i] && !out[REGION].vec[i] && shared->pages[nr].let_go)
-			DIFFERENCE(MAPPED_ONCE);
-		else if (out[MMAP].vec[i] && !out[REGION].vec[i])
-			differs("page %lld is in the ordinary page tables only", (long long)nr);
+		if (out[MMAP].vec[i] && !out[REGION].vec[i]) {
+			/*
+			 * A fault brings in neighbours of the same mapping: of files there may
+			 * be more, as mmap() merges what is side by side.
+			 */
+			if (shared->pages[nr].object < FILES_END)
+				DIFFERENCE(NOT_MERGED);
+			else if (shared->pages[nr].let_go)
+				DIFFERENCE(MAPPED_ONCE);
+			else
+				differs("page %lld is in the ordinary page tables only",
+					(long long)nr);
+		}
 		if (out[REGION].vec[i] != out[MMAP].vec[i])
 			DIFFERENCE(TABLES_SHARED);
 	}
@@ -1589,11 +1592,8 @@ static void remember_advice(const struct op *op, const struct outcome *out)
 			gone(op);
 		break;
 	case MADV_COLD:
-		if (most && shared->thp)
-			let_go(op);
-		break;
 	case MADV_PAGEOUT:
-		if (most)
+		if (most && (op->advice == MADV_PAGEOUT || shared->thp))
 			let_go(op);
 		break;
 	case MADV_POPULATE_READ:

@@ -325,7 +325,8 @@ mutate: kernel tests
 # Random calls in several processes and two regions, on the debug kernel; a line
 # in selftests/results.tsv.
 MINUTES ?= 10
-SEED ?= $(shell shuf -i 1-1000000 -n 1)
+# One number, wherever it is named.
+SEED := $(or $(SEED),$(shell shuf -i 1-1000000 -n 1))
 stress: kernel-debug tests
 	@selftests/vm/long debug/stress $(SEED) "--mem 3072 --timeout $$(($(MINUTES) * 60 + 600))" \
 		build/selftests/stress $$(($(MINUTES) * 60)) $(SEED)

@@ -22,6 +22,7 @@
 
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/mempolicy.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -814,6 +815,18 @@ static void dontfork(const struct place *place, char *addr, uint64_t len)
 		NEED(!madvise(addr, len, MADV_DONTFORK));
 }
 
+/*
+ * A new page waits in a batch of its CPU, from where reclaim does not take it.  Advice empties
+ * that of the CPU it is given on: those of more CPUs, if it is given by each of the processes
+ * that use an ordinary mapping.  Before the kernel moves pages, here none, it empties all.
+ */
+static void empty_batches(void)
+{
+	static char nothing[PAGE] __attribute__((aligned(PAGE)));
+
+	NEED(!syscall(SYS_mbind, nothing, PAGE, MPOL_DEFAULT, NULL, 0, MPOL_MF_MOVE));
+}
+
 /* A change, with the calls on the region. */
 static void change_region(const struct op *op, struct outcome *out)
 {
@@ -843,6 +856,8 @@ static void change_region(const struct op *op, struct outcome *out)
 		called(out, mshare_protect(region_fd, window + op->at, op->len, op->prot, 0));
 		break;
 	case op_advise:
+		if (op->advice == MADV_PAGEOUT)
+			empty_batches();
 		called(out, mshare_advise(region_fd, window + op->at, op->len, op->advice, 0));
 		break;
 	}
@@ -1453,6 +1468,10 @@ static void compare_core(int64_t nr, uint64_t *region, uint64_t *ordinary)
 
 	if (nr >= (int64_t)PAGES || page->object < 0)
 		return;
+	if (page->let_go && !*region && *ordinary) {
+		*ordinary = *region;
+		DIFFERENCE(MAPPED_ONCE);
+	}
 	/* Of huge pages it tells what is in the page tables. */
 	if (shared->objects[page->object].huge && *region && !*ordinary) {
 		*ordinary = *region;

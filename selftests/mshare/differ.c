@@ -224,6 +224,7 @@ static int refused_advice(const struct op *op)
 	case MADV_FREE:
 	case MADV_DONTDUMP:
 	case MADV_WIPEONFORK:
+	case UNKNOWN_ADVICE:
 		return op->kind == op_advise ? EINVAL : 0;
 	}
 	return 0;

@@ -315,10 +315,14 @@ static inline int rnd_any_prot(void)
 	return rnd_prot() | (one_in(5) ? PROT_READ | PROT_EXEC : 0);
 }
 
+#define UNKNOWN_ADVICE	999
+
 static inline int rnd_any_advice(void)
 {
 	/* Not those that a region takes. */
-	static const int rare[] = { MADV_DONTFORK, MADV_FREE, MADV_DONTDUMP, MADV_WIPEONFORK, 999 };
+	static const int rare[] = {
+		MADV_DONTFORK, MADV_FREE, MADV_DONTDUMP, MADV_WIPEONFORK, UNKNOWN_ADVICE
+	};
 
 	return one_in(30) ? ONE_OF(rare) : one_in(20) ? MADV_SEQUENTIAL : rnd_advice();
 }

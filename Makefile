@@ -23,6 +23,9 @@ BUILD = build$(if $(filter-out 6.12,$(BASE)),/$(BASE))
 $(if $(filter-out amd64 cloud,$(FLAVOUR)),$(error FLAVOUR is amd64 or cloud, not '$(FLAVOUR)'))
 $(if $(and $(KCONFIG),$(FLAVOUR)),$(error FLAVOUR and KCONFIG are one too many))
 CHOSEN = $(or $(abspath $(KCONFIG)),$(FLAVOUR))
+# Debian 12, with Debian's own kernel of the same version.
+$(if $(filter-out 6.12,$(BASE)),$(foreach goal,$(filter image check-image bench-flavour,$(MAKECMDGOALS)),\
+	$(error make $(goal) is for BASE=6.12, the kernel of Debian 12)))
 # A mutated kernel must not pass for the real one.
 OUT = $(BUILD)$(if $(MUTATION),/mutations/$(MUTATION))
 WARN = if [ -s $(BUILD)/warning ]; then cat $(BUILD)/warning; fi
@@ -165,9 +168,9 @@ install uninstall:
 check-lib: deps
 	@libmshare/check
 
-# The packages of the library and the tools, in build/deb, or build/deb-NAME.
+# The packages of the library and the tools, in build/deb, or build/deb-NAME, below BUILD.
 DEB_NAME = $(if $(KCONFIG),local,$(FLAVOUR))
-DEB = build/deb$(addprefix -,$(DEB_NAME))
+DEB = $(BUILD)/deb$(addprefix -,$(DEB_NAME))
 deb-tools deb: PACKAGES += build-essential debhelper lintian fakeroot
 deb-tools: deps
 	@libmshare/debian/build $(DEB)
@@ -176,15 +179,15 @@ deb-tools: deps
 deb: deps
 	@kernel/prepare
 	@$(if $(CHOSEN),kernel/flavour '$(CHOSEN)',\
-		kernel/build build/src deb build/deb-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/deb.config)
-	@libmshare/debian/build $(DEB) build/src
-	@kernel/deb build/src $(or $(DEB_NAME),deb) $(DEB)
+		kernel/build $(BUILD)/src deb $(BUILD)/deb-kernel $(CONFIGS)/base.config $(CONFIGS)/fast.config $(CONFIGS)/deb.config)
+	@libmshare/debian/build $(DEB) $(BUILD)/src
+	@kernel/deb $(BUILD)/src $(or $(DEB_NAME),deb) $(DEB)
 	@$(WARN)
 
 # Boots that kernel, and installs and uses all of them in its guest.
 check-deb: deb
-	@set -o pipefail; selftests/vm/run --kernel build/deb-kernel/bzImage --smp 4 --mem 3072 --timeout 3000 -- \
-		bash selftests/mshare/packages.sh build/deb | selftests/vm/tap --min 41
+	@set -o pipefail; selftests/vm/run --kernel $(BUILD)/deb-kernel/bzImage --smp 4 --mem 3072 --timeout 3000 -- \
+		bash selftests/mshare/packages.sh $(DEB) | selftests/vm/tap --min 41
 
 # The recipes of the manual, in a Debian system of its own; RECIPES: some of them.  The
 # OOM killer shows where it was called.  With KERNEL=build/deb-kernel/bzImage of make deb,
@@ -259,8 +262,8 @@ regress-postgres: kernel tests
 	@selftests/lib/postgres-get --regress build/postgres-regress
 	@set -o pipefail; selftests/vm/run --smp 2 --mem 4096 --timeout 10800 --append nopti -- \
 		bash selftests/mshare/postgres-regress.sh build/postgres-regress | \
-		tee build/postgres-regress.tap | selftests/vm/tap --min 11
-	@sed -n 's/^# summary: //p' build/postgres-regress.tap
+		tee $(BUILD)/postgres-regress.tap | selftests/vm/tap --min 11
+	@sed -n 's/^# summary: //p' $(BUILD)/postgres-regress.tap
 	@$(WARN)
 
 # LMDB's and SQLite's own tests, with and without; TESTS: patterns of SQLite's, or lmdb.
@@ -270,20 +273,20 @@ regress-files: kernel tests
 	@selftests/lib/databases-get build/databases
 	@set -f -o pipefail; [ -n '$(TESTS)' ] && [ -z '$(filter-out lmdb,$(TESTS))' ] || \
 		selftests/mshare/databases-native.sh build/databases $(filter-out lmdb,$(TESTS)) | \
-		tee build/databases-native.tap | selftests/vm/tap $(if $(TESTS),,--min 222)
+		tee $(BUILD)/databases-native.tap | selftests/vm/tap $(if $(TESTS),,--min 222)
 	@set -f -o pipefail; selftests/vm/run --smp 4 --mem 6144 --timeout 43200 --append nopti -- \
 		bash selftests/mshare/databases-regress.sh build/databases $(TESTS) | \
-		tee build/databases-regress.tap | selftests/vm/tap $(if $(TESTS),,--min 146)
-	@sed -n 's/^# summary: //p' build/databases-regress.tap
+		tee $(BUILD)/databases-regress.tap | selftests/vm/tap $(if $(TESTS),,--min 146)
+	@sed -n 's/^# summary: //p' $(BUILD)/databases-regress.tap
 	@$(WARN)
 
 # The kernel's own selftests and stress-ng's, on the kernel without our patches and ours.
 regress-kselftest: PACKAGES += libcap-dev libnuma-dev libfuse-dev stress-ng
 regress-kselftest: kernel kernel-base
-	@selftests/lib/kselftest-get build/kselftest
-	@set -o pipefail; selftests/lib/kselftest build/kselftest build/check/kselftest \
-		build/base.bzImage build/bzImage | tee build/kselftest.tap | selftests/vm/tap --min 5
-	@sed -n 's/^# summary: //p' build/kselftest.tap
+	@selftests/lib/kselftest-get $(BUILD)/kselftest
+	@set -o pipefail; selftests/lib/kselftest $(BUILD)/kselftest $(BUILD)/check/kselftest \
+		$(BUILD)/base.bzImage $(BUILD)/bzImage | tee $(BUILD)/kselftest.tap | selftests/vm/tap --min 5
+	@sed -n 's/^# summary: //p' $(BUILD)/kselftest.tap
 	@$(WARN)
 
 # Debian's packages, not installed.
@@ -310,7 +313,7 @@ suite: deps
 
 # The tests of the commit before level 2 of the ABI, on this kernel.
 check-level1: kernel
-	@set -o pipefail; selftests/vm/level1 | tee build/level1.tap | \
+	@set -o pipefail; selftests/vm/level1 | tee $(BUILD)/level1.tap | \
 		selftests/vm/tap --min 1237 --skip 'no /dev/hmm_dmirror0'
 	@$(WARN)
 

@@ -112,6 +112,8 @@ static struct shared {
 	int config, thp;
 	struct place places[WORKERS][PLACES];
 	struct page pages[PAGES];
+	/* As in struct page, of files by their inode: they may be mapped elsewhere, too. */
+	bool let_go[FILES_END][PAGES];
 	struct object objects[OBJECTS];
 	int n_objects;
 } *shared;
@@ -1392,8 +1394,13 @@ static void let_go(const struct op *op)
 	int64_t unit = shared->thp ? HUGE : PAGE, i;
 	int64_t end = (op->at + op->len + unit - 1) / unit * unit / (int64_t)PAGE;
 
-	for (i = op->at / unit * unit / (int64_t)PAGE; i < end && i < (int64_t)PAGES; i++)
-		shared->pages[i].let_go = true;
+	for (i = op->at / unit * unit / (int64_t)PAGE; i < end && i < (int64_t)PAGES; i++) {
+		struct page *page = &shared->pages[i];
+
+		page->let_go = true;
+		if (page->object >= 0 && page->object < FILES_END && page->index < PAGES)
+			shared->let_go[shared->objects[page->object].inode][page->index] = true;
+	}
 }
 
 /* Pages of a range that may now be in the page tables: a fault brings in neighbours. */
@@ -1466,10 +1473,14 @@ static void compare_tables(const struct op *op)
 static void compare_core(int64_t nr, uint64_t *region, uint64_t *ordinary)
 {
 	const struct page *page = &shared->pages[nr];
+	bool let_go;
 
 	if (nr >= (int64_t)PAGES || page->object < 0)
 		return;
-	if (page->let_go && !*region && *ordinary) {
+	let_go = page->let_go ||
+		 (page->object < FILES_END && page->index < PAGES &&
+		  shared->let_go[shared->objects[page->object].inode][page->index]);
+	if (let_go && !*region && *ordinary) {
 		*ordinary = *region;
 		DIFFERENCE(MAPPED_ONCE);
 	}
@@ -1915,6 +1926,7 @@ static bool episode(const struct op *ops, int n)
 	memset((void *)shared->pid, 0, sizeof(shared->pid));
 	memset(shared->places, 0, sizeof(shared->places));
 	memset(shared->pages, 0, sizeof(shared->pages));
+	memset(shared->let_go, 0, sizeof(shared->let_go));
 	sigemptyset(&child);
 	sigaddset(&child, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &child, NULL);

@@ -1676,7 +1676,6 @@ static void change_step(const struct op *op)
 	if (spinner >= 0) {
 		shared->stop_spinning = 1;
 		await_worker(spinner);
-		touched(op->at, 1);
 	}
 	shared->ask_mmap = !err;
 	if (err)
@@ -1694,6 +1693,9 @@ static void change_step(const struct op *op)
 		remember_advice(op, &out[REGION]);
 	else if (out[REGION].ret != -1)
 		remember(op);
+	/* It has looked once more after the change. */
+	if (spinner >= 0)
+		touched(op->at, 1);
 	if (op->probe) {
 		touched(op->at, 8);
 		if (op->len >= 16)

@@ -9,8 +9,10 @@ always=(--root initramfs --timeout 3000 --append nopti --append norandmaps)
 # Nothing of the host's is in it: no time of day, no random numbers, no waiting.
 # Nor is the work that the kernel does now and then by itself, such as looking for
 # huge pages and compacting memory.
+# Linux 7.3 sets a timer at each switch as soon as the clock is good enough for it, which
+# is a matter of how long the boot takes.
 counting=(--smp 1 --cpu 'max,-erms,-rdrand,-rdseed' --mem 3072 --append nokaslr
-	--append transparent_hugepage=never --append sysctl.vm.compaction_proactiveness=0 --qemu)
+	--append highres=off --append transparent_hugepage=never --append sysctl.vm.compaction_proactiveness=0 --qemu)
 # A processor keeps few pages: many are given back in bulk, sometimes within a measurement
 # and sometimes after it.  Not for measurements of single pages: their cost would depend on
 # how the few pages are used up.

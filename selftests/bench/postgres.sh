@@ -7,17 +7,19 @@
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
-out=build/bench
-mkdir -p $out
+# shellcheck source=SCRIPTDIR/../../kernel/bases/select disable=SC1091
+. kernel/bases/select
+out=$build/bench
+mkdir -p "$out"
 if [ "${QUICK:-0}" != 0 ]; then
 	mib=128 memory=2048 seconds=3 connections=(1 20)
 else
 	mib=512 memory=5120 seconds=10 connections=(1 10 50 100)
 fi
 ${VM_RUN:-selftests/vm/run} --smp 2 --mem $memory --timeout 3400 --append nopti -- \
-	bash selftests/bench/postgres-guest.sh $mib $seconds "${connections[@]}" >$out/postgres.new ||
+	bash selftests/bench/postgres-guest.sh $mib $seconds "${connections[@]}" >"$out/postgres.new" ||
 	{ echo "postgres.sh: no figures" >&2; exit 1; }
-mv $out/postgres.new $out/postgres.tsv
+mv "$out/postgres.new" "$out/postgres.tsv"
 
 awk -F '\t' -v mib=$mib '
 function of(way, n, what) { return v[way, "large", n, what] }
@@ -82,4 +84,4 @@ END {
 	printf("        mmap: %.2f times; %d connections have %.1f times what they have with mshare\n",
 		few > 0 ? plain / few : 0, order[ns], many > 0 ? plain / many : 0)
 	exit bad || !good
-}' $out/postgres.tsv
+}' "$out/postgres.tsv"

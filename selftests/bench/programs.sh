@@ -9,26 +9,28 @@
 set -u
 export LC_ALL=C
 cd "$(dirname "$(realpath "$0")")/../.." || exit
-out=build/bench
-mkdir -p $out
+# shellcheck source=SCRIPTDIR/../../kernel/bases/select disable=SC1091
+. kernel/bases/select
+out=$build/bench
+mkdir -p "$out"
 # PHP also with one worker, for its shared memory.
 [ $# != 0 ] || mapfile -t < <(echo php=1 && sed -n 's/^program \([a-z_]*\) .*/\1/p' selftests/bench/programs-list.sh)
 [ $# != 0 ] || set -- "${MAPFILE[@]}"
 
 # shellcheck source=SCRIPTDIR/../vm/again.sh disable=SC1091
 . selftests/vm/again.sh
-: >$out/programs.new
+: >"$out/programs.new"
 while [ $# -gt 0 ]; do
 	# shellcheck disable=SC2086 # options
-	again $out/programs ${VM_RUN:-selftests/vm/run} --smp 4 --mem 6144 --timeout 3000 --append nopti ${VM:-} -- \
+	again "$out/programs" ${VM_RUN:-selftests/vm/run} --smp 4 --mem 6144 --timeout 3000 --append nopti ${VM:-} -- \
 		bash selftests/bench/programs-guest.sh "${@:1:6}"
 	status=$?
-	cat $out/programs/errors >&2
+	cat "$out/programs/errors" >&2
 	[ $status = 0 ] || { echo "programs.sh: no figures" >&2; exit 1; }
-	cat $out/programs/tap >>$out/programs.new
+	cat "$out/programs/tap" >>"$out/programs.new"
 	shift $(($# < 6 ? $# : 6))
 done
-mv $out/programs.new $out/programs.tsv
+mv "$out/programs.new" "$out/programs.tsv"
 
 # KiB of page tables, for shared memory and of all kinds, and thousands of faults.
 awk -F '\t' '
@@ -58,4 +60,4 @@ END {
 		if (tables[20] > 1.2 * tables[1]) bad = 1
 	}
 	exit bad
-}' $out/programs.tsv
+}' "$out/programs.tsv"

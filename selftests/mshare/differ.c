@@ -1386,6 +1386,14 @@ static void must_be_same(const struct op *op)
 	differs("%s %s, %s %s", world_names[0], text[0], world_names[1], text[1]);
 }
 
+/* Whether a page of a file was let go of, by whichever mapping; or NULL. */
+static bool *file_let_go(const struct page *page)
+{
+	if (page->object < 0 || page->object >= FILES_END || page->index >= PAGES)
+		return NULL;
+	return &shared->let_go[shared->objects[page->object].inode][page->index];
+}
+
 /*
  * Pages that may now be in the ordinary page tables only.  A huge page that is to go in part
  * is split, which takes all of it from the page tables.
@@ -1396,11 +1404,11 @@ static void let_go(const struct op *op)
 	int64_t end = (op->at + op->len + unit - 1) / unit * unit / (int64_t)PAGE;
 
 	for (i = op->at / unit * unit / (int64_t)PAGE; i < end && i < (int64_t)PAGES; i++) {
-		struct page *page = &shared->pages[i];
+		bool *of_file = file_let_go(&shared->pages[i]);
 
-		page->let_go = true;
-		if (page->object >= 0 && page->object < FILES_END && page->index < PAGES)
-			shared->let_go[shared->objects[page->object].inode][page->index] = true;
+		shared->pages[i].let_go = true;
+		if (of_file)
+			*of_file = true;
 	}
 }
 
@@ -1482,14 +1490,12 @@ static void compare_tables(const struct op *op)
 static void compare_core(int64_t nr, uint64_t *region, uint64_t *ordinary)
 {
 	const struct page *page = &shared->pages[nr];
-	bool let_go;
+	bool *of_file;
 
 	if (nr >= (int64_t)PAGES || page->object < 0)
 		return;
-	let_go = page->let_go ||
-		 (page->object < FILES_END && page->index < PAGES &&
-		  shared->let_go[shared->objects[page->object].inode][page->index]);
-	if (let_go && !*region && *ordinary) {
+	of_file = file_let_go(page);
+	if ((page->let_go || (of_file && *of_file)) && !*region && *ordinary) {
 		*ordinary = *region;
 		DIFFERENCE(MAPPED_ONCE);
 	}
